@@ -1,0 +1,177 @@
+//! Time: the only file that reads a clock or sleeps.
+//!
+//! `BACKUP_SYNC_CLOCK_SPEED` (tests only) makes the program's clock run faster than the wall's: at
+//! 60, a wait of a minute takes a second and the run's time limit is reached after 55 seconds.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+
+/// The host kills a run after one hour; past this age a run starts nothing new.
+const WIND_DOWN_AFTER: Duration = Duration::from_secs(50 * 60);
+/// By this age a run has stopped what it was doing and saved what it has.
+const STOP_AFTER: Duration = Duration::from_secs(55 * 60);
+/// Longest uninterrupted sleep, so that a signal is noticed soon.
+const SLEEP_SLICE: Duration = Duration::from_millis(50);
+
+/// The current time.
+pub fn now() -> DateTime<Utc> {
+    Utc::now()
+}
+
+/// The wall time that the program's duration `duration` takes; they differ only in tests.
+pub fn wall(duration: Duration) -> Duration {
+    duration.div_f64(speed())
+}
+
+fn speed() -> f64 {
+    static SPEED: OnceLock<f64> = OnceLock::new();
+    *SPEED.get_or_init(|| {
+        std::env::var("BACKUP_SYNC_CLOCK_SPEED")
+            .ok()
+            .and_then(|text| text.parse::<f64>().ok())
+            .filter(|speed| (1.0..=1_000_000.0).contains(speed))
+            .unwrap_or(1.0)
+    })
+}
+
+/// Measures how long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Time since the start, on the program's clock.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed().mul_f64(speed())
+    }
+}
+
+/// Why a run ends before its work is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// SIGTERM or SIGINT.
+    Signal,
+    /// The run is about to reach the host's one-hour limit.
+    TimeLimit,
+}
+
+/// Tells every part of a run when to stop, and carries the run's age.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    age: Stopwatch,
+    signalled: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
+}
+
+impl Stop {
+    /// A run that starts now and stops early once `signalled` is set.
+    pub fn new(signalled: Arc<AtomicBool>) -> Self {
+        Self {
+            age: Stopwatch::start(),
+            signalled,
+            ended: Arc::default(),
+        }
+    }
+
+    /// How long the run has been going on.
+    pub fn age(&self) -> Duration {
+        self.age.elapsed()
+    }
+
+    /// `Some` when nothing new may be started.
+    pub fn winding_down(&self) -> Option<StopReason> {
+        self.past(WIND_DOWN_AFTER)
+    }
+
+    /// `Some` when work in progress must be left for the next run.
+    pub fn requested(&self) -> Option<StopReason> {
+        self.past(STOP_AFTER)
+    }
+
+    fn past(&self, limit: Duration) -> Option<StopReason> {
+        if self.signalled.load(Ordering::Relaxed) {
+            Some(StopReason::Signal)
+        } else if self.age() >= limit {
+            Some(StopReason::TimeLimit)
+        } else {
+            None
+        }
+    }
+
+    /// Time until [`Stop::requested`] becomes true by age.
+    pub fn time_left(&self) -> Duration {
+        STOP_AFTER.saturating_sub(self.age())
+    }
+
+    /// Sleeps for `duration` on the program's clock.
+    ///
+    /// # Errors
+    /// The reason, as soon as the run has to stop.
+    pub fn sleep(&self, duration: Duration) -> Result<(), StopReason> {
+        let slept = Stopwatch::start();
+        loop {
+            if let Some(reason) = self.requested() {
+                return Err(reason);
+            }
+            let left = duration.saturating_sub(slept.elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(wall(left).min(SLEEP_SLICE));
+        }
+    }
+
+    /// Runs `at_stop` on a thread of its own once the run has to stop; until then, `body` goes on.
+    /// Requests that hang in a system call are ended this way.
+    pub fn watch<T>(&self, at_stop: impl FnOnce() + Send, body: impl FnOnce() -> T) -> T {
+        /// Ends the watcher also when `body` panics.
+        struct Ended<'a>(&'a AtomicBool);
+        impl Drop for Ended<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !self.ended.load(Ordering::Relaxed) {
+                    if self.requested().is_some() {
+                        at_stop();
+                        return;
+                    }
+                    std::thread::sleep(SLEEP_SLICE);
+                }
+            });
+            let _ended = Ended(&self.ended);
+            body()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_stops_a_sleep() {
+        let stop = Stop::new(Arc::new(AtomicBool::new(true)));
+        assert_eq!(
+            stop.sleep(Duration::from_secs(3600)),
+            Err(StopReason::Signal)
+        );
+        assert_eq!(stop.winding_down(), Some(StopReason::Signal));
+    }
+
+    #[test]
+    fn a_fresh_run_may_work() {
+        let stop = Stop::new(Arc::default());
+        assert_eq!(stop.winding_down(), None);
+        assert_eq!(stop.sleep(Duration::ZERO), Ok(()));
+    }
+}

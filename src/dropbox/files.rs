@@ -1,0 +1,342 @@
+//! The routes of the `files` namespace that a mirror needs.
+//!
+//! Source of names and rules: <https://github.com/dropbox/dropbox-api-spec/blob/main/files.stone>.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::content_hash::ContentHash;
+use super::{Dropbox, Error};
+use crate::http::Body;
+
+/// Most entries of one batch call.
+pub const BATCH_ENTRIES_MAX: usize = 1000;
+/// Pages of one listing, at most: two million entries. Ends a listing that never ends.
+const PAGES_MAX: usize = 1000;
+/// First wait between two questions about a background job; doubled up to [`POLL_MAX`].
+const POLL_FIRST: Duration = Duration::from_millis(200);
+/// Longest wait between two questions about a background job.
+const POLL_MAX: Duration = Duration::from_secs(10);
+/// Background jobs are asked about for this long.
+const POLL_TOTAL: Duration = Duration::from_secs(600);
+
+/// A file as Dropbox describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct FileMetadata {
+    /// Last component of the path, in the letter case in which it was first written.
+    pub name: String,
+    /// The path in Dropbox's lower-casing; absent for files that are not mounted.
+    pub path_lower: Option<String>,
+    /// Names one version of the content.
+    pub rev: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Declared optional; every stored file has been seen to have one.
+    pub content_hash: Option<ContentHash>,
+    /// When Dropbox stored this version.
+    pub server_modified: Option<DateTime<Utc>>,
+}
+
+/// One entry of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A file.
+    File(FileMetadata),
+    /// A folder, or whatever else Dropbox may list one day; its name.
+    Other(String),
+}
+
+/// How a commit treats what is already at its path. Identical content is never a conflict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Refuse to replace anything.
+    Add,
+    /// Replace exactly this version.
+    Update(String),
+}
+
+/// Position in an upload session.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cursor<'a> {
+    /// The session.
+    pub session_id: &'a str,
+    /// Bytes before this request's.
+    pub offset: u64,
+}
+
+/// Turns a finished upload session into a file.
+#[derive(Clone, Debug)]
+pub struct Commit<'a> {
+    /// The session, which must be closed.
+    pub session_id: &'a str,
+    /// Length of the content in bytes.
+    pub length: u64,
+    /// Where the file goes.
+    pub path: &'a str,
+    /// What may be replaced.
+    pub mode: &'a WriteMode,
+    /// Shown by Dropbox as the file's time.
+    pub client_modified: Option<DateTime<Utc>>,
+}
+
+/// A file to delete, and the version that may be deleted.
+#[derive(Clone, Debug)]
+pub struct Delete<'a> {
+    /// Path of the file.
+    pub path: &'a str,
+    /// Only this version.
+    pub rev: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    entries: Vec<Value>,
+    cursor: String,
+    has_more: bool,
+}
+
+#[derive(Deserialize)]
+struct SessionStarted {
+    session_id: String,
+}
+
+#[derive(Deserialize)]
+struct Batch {
+    entries: Vec<Value>,
+}
+
+impl Dropbox {
+    /// Everything directly in `folder` (`""` is the root), page by page to the end.
+    ///
+    /// A folder that does not exist yet is empty. A listing that broke off in the middle is an
+    /// error, never a shorter listing.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn list_folder(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+        const LIST: &str = "files/list_folder";
+        const CONTINUE: &str = "files/list_folder/continue";
+        // `reset` and `path` errors of `continue` mean: start over. Twice is a fault.
+        let mut starts = 0;
+        'start: loop {
+            starts += 1;
+            let argument = json!({"path": folder, "recursive": false, "limit": 2000});
+            let mut page: Page = match self.rpc(LIST, &argument) {
+                Ok(page) => page,
+                Err(error) if error.is_not_found() => return Ok(Vec::new()),
+                Err(error) => return Err(error),
+            };
+            let mut entries = Vec::new();
+            for _ in 0..PAGES_MAX {
+                for entry in page.entries {
+                    entries.extend(parse_entry(LIST, entry)?);
+                }
+                if !page.has_more {
+                    return Ok(entries);
+                }
+                page = match self.rpc(CONTINUE, &json!({"cursor": page.cursor})) {
+                    Ok(page) => page,
+                    Err(Error::Route { failure, .. })
+                        if starts < 3 && (failure.has("reset") || failure.has("path")) =>
+                    {
+                        continue 'start;
+                    }
+                    Err(error) => return Err(error),
+                };
+            }
+            return Err(Error::Malformed {
+                route: CONTINUE,
+                cause: format!("the listing does not end after {PAGES_MAX} pages"),
+            });
+        }
+    }
+
+    /// The file at `path`, or `None` if nothing is there.
+    ///
+    /// # Errors
+    /// [`Error`]; a folder at the path is one.
+    pub fn file_metadata(&self, path: &str) -> Result<Option<FileMetadata>, Error> {
+        const ROUTE: &str = "files/get_metadata";
+        match self.rpc::<Value>(ROUTE, &json!({"path": path})) {
+            Ok(entry) => match parse_entry(ROUTE, entry)? {
+                Some(Entry::File(file)) => Ok(Some(file)),
+                _ => Ok(None),
+            },
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a whole small content into a session of its own, closed and ready to commit.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn start_closed_session(&self, content: &[Vec<u8>]) -> Result<String, Error> {
+        let argument = json!({"close": true});
+        self.start(&argument, Body::Parts(content))
+    }
+
+    /// Opens a session whose pieces may arrive in any order.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn start_concurrent_session(&self) -> Result<String, Error> {
+        let argument = json!({"close": false, "session_type": "concurrent"});
+        self.start(&argument, Body::Bytes(&[]))
+    }
+
+    fn start(&self, argument: &Value, content: Body<'_>) -> Result<String, Error> {
+        let started: SessionStarted =
+            self.upload("files/upload_session/start", argument, content)?;
+        Ok(started.session_id)
+    }
+
+    /// Sends one piece of a concurrent session. Length and offset are multiples of 4 MiB, except
+    /// that the piece that closes the session may have any length, zero included.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn append(&self, cursor: &Cursor<'_>, close: bool, content: Body<'_>) -> Result<(), Error> {
+        let argument = json!({"cursor": cursor, "close": close});
+        let _: Value = self.upload("files/upload_session/append_v2", &argument, content)?;
+        Ok(())
+    }
+
+    /// Commits up to [`BATCH_ENTRIES_MAX`] closed sessions in one call; the results come in the
+    /// same order.
+    ///
+    /// # Errors
+    /// [`Error`] if the call as a whole failed; each file has its own result otherwise.
+    pub fn finish_batch(
+        &self,
+        commits: &[Commit<'_>],
+    ) -> Result<Vec<Result<FileMetadata, Error>>, Error> {
+        const ROUTE: &str = "files/upload_session/finish_batch_v2";
+        let entries: Vec<Value> = commits.iter().map(commit_argument).collect();
+        let batch: Batch = self.rpc(ROUTE, &json!({"entries": entries}))?;
+        if batch.entries.len() != commits.len() {
+            return Err(Error::Malformed {
+                route: ROUTE,
+                cause: format!(
+                    "{} results for {} files",
+                    batch.entries.len(),
+                    commits.len()
+                ),
+            });
+        }
+        Ok(batch
+            .entries
+            .into_iter()
+            .map(|entry| match entry_tag(&entry) {
+                "success" => parse_file(ROUTE, entry),
+                "failure" => Err(Error::from_failure(ROUTE, &entry["failure"])),
+                tag => Err(Error::from_failure(ROUTE, &json!(tag))),
+            })
+            .collect())
+    }
+
+    /// Deletes the named versions, at most [`BATCH_ENTRIES_MAX`], in one call and its polls; the
+    /// results come in the same order. A file that is already gone counts as deleted.
+    ///
+    /// # Errors
+    /// [`Error`] if the call or the job as a whole failed; each file has its own result otherwise.
+    pub fn delete_batch(&self, files: &[Delete<'_>]) -> Result<Vec<Result<(), Error>>, Error> {
+        const ROUTE: &str = "files/delete_batch";
+        const CHECK: &str = "files/delete_batch/check";
+        let entries: Vec<Value> = files
+            .iter()
+            .map(|file| json!({"path": file.path, "parent_rev": file.rev}))
+            .collect();
+        let mut answer: Value = self.rpc(ROUTE, &json!({"entries": entries}))?;
+        let job = answer["async_job_id"].as_str().map(str::to_owned);
+        let mut wait = POLL_FIRST;
+        let mut waited = Duration::ZERO;
+        loop {
+            match (entry_tag(&answer), &job) {
+                ("complete", _) => break,
+                ("failed", _) => return Err(Error::from_failure(ROUTE, &answer["failed"])),
+                ("async_job_id" | "in_progress", Some(job)) => {
+                    if waited >= POLL_TOTAL {
+                        return Err(Error::Unfinished { route: ROUTE });
+                    }
+                    self.stop.sleep(wait).map_err(Error::Stopped)?;
+                    waited += wait;
+                    wait = (wait * 2).min(POLL_MAX);
+                    answer = self.rpc(CHECK, &json!({"async_job_id": job}))?;
+                }
+                (tag, _) => return Err(Error::from_failure(ROUTE, &json!(tag))),
+            }
+        }
+        let results = answer["entries"].as_array().map_or(&[][..], Vec::as_slice);
+        if results.len() != files.len() {
+            return Err(Error::Malformed {
+                route: ROUTE,
+                cause: format!("{} results for {} files", results.len(), files.len()),
+            });
+        }
+        Ok(results
+            .iter()
+            .map(|entry| match entry_tag(entry) {
+                "success" => Ok(()),
+                _ => match Error::from_failure(ROUTE, &entry["failure"]) {
+                    error if error.is_not_found() => Ok(()),
+                    error => Err(error),
+                },
+            })
+            .collect())
+    }
+}
+
+fn commit_argument(commit: &Commit<'_>) -> Value {
+    let mode = match commit.mode {
+        WriteMode::Add => json!("add"),
+        WriteMode::Update(rev) => json!({".tag": "update", "update": rev}),
+    };
+    let mut target = json!({
+        "path": commit.path,
+        "mode": mode,
+        "autorename": false,
+        // No notification on the admin's devices for every backup.
+        "mute": true,
+    });
+    if let Some(time) = commit.client_modified {
+        // Whole seconds, UTC, "Z": other forms are refused.
+        target["client_modified"] = json!(time.to_rfc3339_opts(SecondsFormat::Secs, true));
+    }
+    json!({
+        "cursor": Cursor { session_id: commit.session_id, offset: commit.length },
+        "commit": target,
+    })
+}
+
+fn entry_tag(entry: &Value) -> &str {
+    entry
+        .get(".tag")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn parse_file(route: &'static str, entry: Value) -> Result<FileMetadata, Error> {
+    serde_json::from_value(entry).map_err(|error| Error::Malformed {
+        route,
+        cause: format!("a file's metadata: {error}"),
+    })
+}
+
+/// `None` for an entry that says that something was deleted.
+fn parse_entry(route: &'static str, entry: Value) -> Result<Option<Entry>, Error> {
+    match entry_tag(&entry) {
+        "file" => parse_file(route, entry).map(|file| Some(Entry::File(file))),
+        "deleted" => Ok(None),
+        "" => Err(Error::Malformed {
+            route,
+            cause: "an entry has no .tag".into(),
+        }),
+        _ => Ok(Some(Entry::Other(
+            entry["name"].as_str().unwrap_or_default().to_owned(),
+        ))),
+    }
+}

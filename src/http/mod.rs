@@ -1,0 +1,373 @@
+//! One HTTP client: timeouts, trust, proxy and size limits. It knows no endpoint.
+//!
+//! Redirects are never followed: no request of ours expects one, and credentials must not travel
+//! to a host that an answer names.
+
+pub mod retry;
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::clock;
+
+/// Time to connect, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// A small request is over after this time; Dropbox's own SDK waits as long for silence.
+const CALL_TIMEOUT: Duration = Duration::from_secs(100);
+/// A transfer may take hours, but not this long without a byte moving.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
+/// Requests in flight to one host, at most; their connections are kept open.
+const CONNECTIONS_MAX: usize = 16;
+/// Largest body of an error answer that is read.
+const ERROR_BODY_MAX: u64 = 64 * 1024;
+
+/// Whom to trust at the other end of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// The built-in public roots, and those in the file that `SSL_CERT_FILE` names.
+    Roots,
+    /// Any certificate. Only for a server on this very machine, see [`is_this_machine`].
+    AnyCertificate,
+}
+
+/// Whether an `https` URL points to this machine by one of the two names for which UISP's own SDK
+/// skips verification (`localhost`, `127.0.0.1`).
+pub fn is_this_machine(url: &url::Url) -> bool {
+    matches!(url.host_str(), Some("localhost" | "127.0.0.1"))
+}
+
+/// Whether an URL's host is on the loopback interface, where plain HTTP can be accepted.
+pub fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Why no complete answer arrived.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection could not be made, broke, or fell silent.
+    #[error("{0}")]
+    Network(String),
+    /// The other end's certificate was not accepted, or TLS failed.
+    #[error("{0}")]
+    Tls(String),
+    /// The client could not be set up or the answer was no HTTP.
+    #[error("{0}")]
+    Protocol(String),
+}
+
+impl From<ureq::Error> for Error {
+    fn from(error: ureq::Error) -> Self {
+        match error {
+            ureq::Error::HostNotFound => {
+                Self::Network("the host name could not be resolved".into())
+            }
+            ureq::Error::Timeout(which) => Self::Network(format!("no answer in time ({which})")),
+            // rustls reports a refused certificate through `io::Error`.
+            ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Tls(io.to_string())
+            }
+            ureq::Error::Io(io) => Self::Network(io.to_string()),
+            ureq::Error::ConnectionFailed | ureq::Error::BodyStalled => {
+                Self::Network("the connection failed".into())
+            }
+            // A chunked body without its end, among others.
+            ureq::Error::Protocol(cause) => Self::Network(format!("broken HTTP: {cause}")),
+            ureq::Error::ConnectProxyFailed(cause) => {
+                Self::Network(format!("the proxy refused the connection: {cause}"))
+            }
+            ureq::Error::Rustls(cause) => Self::Tls(cause.to_string()),
+            ureq::Error::Tls(cause) => Self::Tls(cause.to_owned()),
+            other => Self::Protocol(other.to_string()),
+        }
+    }
+}
+
+/// What a request carries.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// Nothing, and no `Content-Length` where the method needs none.
+    Empty,
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// These buffers, one behind the other.
+    Parts(&'a [Vec<u8>]),
+}
+
+/// An answer whose body has not been read yet.
+pub struct Response {
+    /// HTTP status code.
+    pub status: u16,
+    head: http::HeaderMap,
+    body: ureq::Body,
+}
+
+impl Response {
+    /// A header's value, if it is there and plain ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Seconds that a `Retry-After` header asks for; its date form is not used by our servers.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.header("retry-after")?.trim().parse::<f64>().ok()?;
+        (seconds.is_finite() && seconds >= 0.0)
+            .then(|| Duration::from_secs_f64(seconds.min(1e9).ceil()))
+    }
+
+    /// The announced length of the body in bytes.
+    pub fn content_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
+    /// The whole body, at most `limit` bytes of it.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if it breaks off, [`Error::Protocol`] if it is longer than `limit`.
+    pub fn bytes(self, limit: u64) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let mut reader = self.body.into_reader().take(limit + 1);
+        reader.read_to_end(&mut bytes).map_err(ureq::Error::from)?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::Protocol(format!(
+                "the answer is longer than {limit} bytes"
+            )));
+        }
+        Ok(bytes)
+    }
+
+    /// The start of an error answer's body, for a message; what cannot be read is left out.
+    pub fn error_body(self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut reader = self.body.into_reader().take(ERROR_BODY_MAX);
+        if let Err(error) = reader.read_to_end(&mut bytes) {
+            log::debug!("The body of an error answer broke off: {error}");
+        }
+        bytes
+    }
+
+    /// The body as a stream. A body shorter than announced ends in an error, not in silence.
+    pub fn into_reader(self) -> impl Read + Send + 'static {
+        self.body.into_reader()
+    }
+}
+
+/// How long a request may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// A small question and a small answer.
+    Call,
+    /// A body of any size, in either direction.
+    Transfer,
+}
+
+/// A client for one trust setting. Cheap to clone; clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    call: ureq::Agent,
+    transfer: ureq::Agent,
+}
+
+impl Client {
+    /// Makes a client.
+    ///
+    /// `proxy`: whether the usual proxy variables count. They do for the internet, not for the
+    /// host's own API, which is reached over a container network.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] if the file named by `SSL_CERT_FILE` cannot be used.
+    pub fn new(trust: Trust, proxy: bool) -> Result<Self, Error> {
+        let tls = match trust {
+            Trust::AnyCertificate => TlsConfig::builder().disable_verification(true).build(),
+            Trust::Roots => TlsConfig::builder().root_certs(roots()?).build(),
+        };
+        let agent = |patience| {
+            let config = ureq::Agent::config_builder()
+                .tls_config(tls.clone())
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .max_redirects_will_error(false)
+                .user_agent(concat!("backup-sync-dropbox/", env!("CARGO_PKG_VERSION")))
+                .max_idle_connections(CONNECTIONS_MAX)
+                .max_idle_connections_per_host(CONNECTIONS_MAX)
+                .timeout_connect(Some(clock::wall(CONNECT_TIMEOUT)));
+            let config = match patience {
+                Patience::Call => config.timeout_global(Some(clock::wall(CALL_TIMEOUT))),
+                Patience::Transfer => config
+                    .timeout_per_read(Some(clock::wall(SILENCE_TIMEOUT)))
+                    .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT)))
+                    .timeout_recv_response(Some(clock::wall(SILENCE_TIMEOUT))),
+            };
+            let config = if proxy { config } else { config.proxy(None) };
+            ureq::Agent::new_with_config(config.build())
+        };
+        Ok(Self {
+            call: agent(Patience::Call),
+            transfer: agent(Patience::Transfer),
+        })
+    }
+
+    /// Sends one request and returns the answer's head, whatever its status.
+    ///
+    /// # Errors
+    /// Any [`Error`]; none of them means that the request was not carried out.
+    pub fn send(
+        &self,
+        patience: Patience,
+        method: http::Method,
+        url: &str,
+        headers: &[(&'static str, &str)],
+        body: Body<'_>,
+    ) -> Result<Response, Error> {
+        let agent = match patience {
+            Patience::Call => &self.call,
+            Patience::Transfer => &self.transfer,
+        };
+        let mut request = http::Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let broken = |error: http::Error| Error::Protocol(error.to_string());
+        let response = match body {
+            Body::Empty => agent.run(request.body(()).map_err(broken)?)?,
+            Body::Bytes(bytes) => agent.run(request.body(bytes).map_err(broken)?)?,
+            Body::Parts(parts) => {
+                // A reader's length is unknown to ureq; with the header set, it keeps to it.
+                let length: usize = parts.iter().map(Vec::len).sum();
+                request = request.header("Content-Length", length.to_string());
+                let mut reader = Parts { parts, offset: 0 };
+                let body = ureq::SendBody::from_reader(&mut reader);
+                agent.run(request.body(body).map_err(broken)?)?
+            }
+        };
+        let (head, body) = response.into_parts();
+        Ok(Response {
+            status: head.status.as_u16(),
+            head: head.headers,
+            body,
+        })
+    }
+
+    /// Ends every request in flight and refuses new ones; for a run that has to stop.
+    pub fn shutdown(&self) {
+        self.call.clone().shutdown();
+        self.transfer.clone().shutdown();
+    }
+}
+
+/// Reads several buffers as one body.
+struct Parts<'a> {
+    parts: &'a [Vec<u8>],
+    offset: usize,
+}
+
+impl Read for Parts<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while let Some(part) = self.parts.first() {
+            let rest = part.get(self.offset..).unwrap_or_default();
+            if rest.is_empty() {
+                self.parts = &self.parts[1..];
+                self.offset = 0;
+                continue;
+            }
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            self.offset += count;
+            return Ok(count);
+        }
+        Ok(0)
+    }
+}
+
+/// The roots to trust: the built-in ones, and those in the file that `SSL_CERT_FILE` names.
+fn roots() -> Result<RootCerts, Error> {
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from) else {
+        return Ok(RootCerts::WebPki);
+    };
+    let unusable = |cause: String| {
+        Error::Protocol(format!(
+            "the certificate file {} (SSL_CERT_FILE) cannot be used: {cause}",
+            path.display()
+        ))
+    };
+    let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
+    let mut certificates: Vec<Certificate<'static>> = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|der| Certificate::from_der(der).to_owned())
+        .collect();
+    let built_in = certificates.len();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(unusable(error.to_string())),
+        }
+    }
+    if certificates.len() == built_in {
+        return Err(unusable("it holds no certificate".into()));
+    }
+    Ok(RootCerts::Specific(Arc::new(certificates)))
+}
+
+/// The first `limit` characters of a foreign text, on one line and printable, for a message.
+pub fn excerpt(bytes: &[u8], limit: usize) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let flat: String = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(limit)
+        .collect();
+    if flat.is_empty() {
+        "(an empty body)".into()
+    } else {
+        flat
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_read_as_one_body() {
+        let parts = [b"ab".to_vec(), Vec::new(), b"cde".to_vec()];
+        let mut text = String::new();
+        let mut reader = Parts {
+            parts: &parts,
+            offset: 0,
+        };
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abcde");
+    }
+
+    #[test]
+    fn only_two_names_mean_this_machine() {
+        let here = |url: &str| is_this_machine(&url::Url::parse(url).unwrap());
+        assert!(here("https://localhost/nms") && here("https://127.0.0.1:8443"));
+        for other in [
+            "https://unms/",
+            "https://127.0.0.2/",
+            "https://localhost.example/",
+        ] {
+            assert!(!here(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn excerpts_are_short_plain_lines() {
+        assert_eq!(excerpt(b"<html>\n\t<b>\x1b[31mno</b>", 12), "<html> <b>[3");
+        assert_eq!(excerpt(b" \n", 10), "(an empty body)");
+    }
+}

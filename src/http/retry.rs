@@ -1,0 +1,131 @@
+//! One retry loop for every request: which wait comes next is pure, the waiting is done here.
+
+use std::time::Duration;
+
+use crate::clock::{Stop, StopReason};
+
+/// How an error wants to be treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The same request would fail again.
+    Never,
+    /// A passing fault: wait, longer each time.
+    Backoff,
+    /// The server asks for patience; `Some` when it says how long.
+    After(Option<Duration>),
+}
+
+/// An error that knows whether another try makes sense.
+pub trait Retryable: std::fmt::Display {
+    /// What to do after this error.
+    fn retry(&self) -> Retry;
+    /// The error that stands for a run that had to stop while it waited.
+    fn stopped(reason: StopReason) -> Self;
+}
+
+/// Tries for a passing fault: with the waits below, about two minutes.
+const ATTEMPTS_MAX: u32 = 7;
+/// Tries while the server asks for patience; it is well, so patience pays.
+const PATIENT_ATTEMPTS_MAX: u32 = 20;
+/// Longest wait between two tries.
+const BACKOFF_MAX: Duration = Duration::from_secs(60);
+/// A longer `Retry-After` is left to the next run. Dropbox has been seen to ask for 300 seconds.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
+
+/// The wait before try number `attempt + 1`, or `None` to give up.
+///
+/// `attempt` counts the tries made so far, from 1; `jitter` lies in 0..1.
+pub fn next_wait(retry: Retry, attempt: u32, jitter: f64, time_left: Duration) -> Option<Duration> {
+    let doubled = Duration::from_secs(1 << attempt.clamp(1, 10).saturating_sub(1));
+    let backoff = doubled.min(BACKOFF_MAX).mul_f64(0.5 + jitter / 2.0);
+    let wait = match retry {
+        Retry::Never => return None,
+        Retry::Backoff if attempt >= ATTEMPTS_MAX => return None,
+        Retry::After(_) if attempt >= PATIENT_ATTEMPTS_MAX => return None,
+        Retry::Backoff | Retry::After(None) => backoff,
+        Retry::After(Some(asked)) if asked > RETRY_AFTER_MAX => return None,
+        // A little more than asked, so that several lanes do not come back in the same instant.
+        Retry::After(Some(asked)) => asked + Duration::from_secs_f64(jitter),
+    };
+    (wait < time_left).then_some(wait)
+}
+
+/// Repeats `operation` as its errors ask for.
+///
+/// # Errors
+/// The last error, when it is permanent, when the tries are used up, or when the run must stop.
+pub fn with_retry<T, E: Retryable>(
+    stop: &Stop,
+    what: &str,
+    mut operation: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    let mut attempt = 1;
+    loop {
+        if let Some(reason) = stop.requested() {
+            return Err(E::stopped(reason));
+        }
+        let error = match operation() {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        // A request that was cut short because the run has to stop is not a fault of its own.
+        if let Some(reason) = stop.requested() {
+            return Err(E::stopped(reason));
+        }
+        let Some(wait) = next_wait(error.retry(), attempt, fastrand::f64(), stop.time_left())
+        else {
+            return Err(error);
+        };
+        log::debug!(
+            "Try {attempt} of {what} failed; the next one follows in {:.1} s. Cause: {error}",
+            wait.as_secs_f64()
+        );
+        stop.sleep(wait).map_err(E::stopped)?;
+        attempt += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn permanent_errors_are_not_repeated() {
+        assert_eq!(next_wait(Retry::Never, 1, 0.0, HOUR), None);
+    }
+
+    #[test]
+    fn waits_double_up_to_a_minute_and_end() {
+        let waits: Vec<u64> = (1..10)
+            .map_while(|attempt| next_wait(Retry::Backoff, attempt, 1.0, HOUR))
+            .map(|wait| wait.as_secs())
+            .collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32]);
+        let patient = (1..30).map_while(|n| next_wait(Retry::After(None), n, 1.0, HOUR));
+        assert_eq!(patient.max(), Some(BACKOFF_MAX));
+    }
+
+    #[test]
+    fn jitter_takes_at_most_half() {
+        let wait = |jitter| next_wait(Retry::Backoff, 4, jitter, HOUR);
+        assert_eq!(wait(0.0), Some(Duration::from_secs(4)));
+        assert_eq!(wait(1.0), Some(Duration::from_secs(8)));
+    }
+
+    #[test]
+    fn the_servers_wish_wins_unless_it_is_absurd() {
+        let asked = |seconds| Retry::After(Some(Duration::from_secs(seconds)));
+        assert!(next_wait(asked(300), 1, 0.0, HOUR) >= Some(Duration::from_secs(300)));
+        assert_eq!(next_wait(asked(86_400), 1, 0.0, HOUR), None);
+    }
+
+    #[test]
+    fn no_wait_reaches_past_the_runs_end() {
+        assert_eq!(
+            next_wait(Retry::Backoff, 5, 1.0, Duration::from_secs(10)),
+            None
+        );
+    }
+}

@@ -1,0 +1,363 @@
+//! `data/config.json`: the values of the configuration form, and the few that the plugin changes.
+
+use std::path::Path;
+use std::{fs, io};
+
+use serde_json::{Map, Value};
+
+use super::atomic;
+use crate::secret::Secret;
+
+/// Everything the admin can set, validated. Absent, `null`, empty and blank are the same: `None`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `unmsApiToken`: UISP's API token.
+    pub uisp_token: Option<Secret>,
+    /// `dropboxAppKey`: the app's key, public by nature.
+    pub app_key: Option<String>,
+    /// `dropboxAppSecret`; without it the authorization uses PKCE.
+    pub app_secret: Option<Secret>,
+    /// `dropboxAccessCode`: what Dropbox showed the admin; single use.
+    pub access_code: Option<Secret>,
+    /// `dropboxRefreshToken`: stored by the plugin.
+    pub refresh_token: Option<Secret>,
+    /// `dropboxAccessToken`: a long-lived token of old.
+    pub legacy_token: Option<Secret>,
+    /// `confirmCleanup`: the admin agrees to the deletions that are on hold.
+    pub confirm_cleanup: bool,
+    /// `keepDeletedDays`: how long a deleted backup stays in Dropbox.
+    pub keep_deleted_days: u32,
+}
+
+/// Largest accepted `keepDeletedDays`, ten years.
+const KEEP_DELETED_DAYS_MAX: u32 = 3650;
+
+/// The configuration cannot be used as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read at all.
+    #[error(
+        "The configuration {file} cannot be read. Save the plugin's configuration form once; if that does not help, check the permissions of the plugin's data folder. Cause: {cause}."
+    )]
+    Unreadable {
+        /// Path of the file.
+        file: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The file is no JSON object.
+    #[error(
+        "The configuration {file} is damaged: {cause}. Nothing was changed in it. Save the plugin's configuration form once to have it written anew."
+    )]
+    Damaged {
+        /// Path of the file.
+        file: String,
+        /// What is wrong, with line and column.
+        cause: String,
+    },
+    /// Values that cannot be used, one text each.
+    #[error("{}", .0.join(" "))]
+    Invalid(Vec<String>),
+    /// The file could not be replaced; its old content is whole.
+    #[error(
+        "The configuration {file} cannot be written. Its old content is unchanged. Free disk space or correct the permissions of the plugin's data folder. Cause: {cause}."
+    )]
+    Unwritable {
+        /// Path of the file.
+        file: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// Reads and validates the configuration.
+///
+/// # Errors
+/// [`Error::Invalid`] holds every problem found, so that none waits for the next run.
+pub fn load(path: &Path) -> Result<Settings, Error> {
+    let mut fields = Fields {
+        values: read(path)?,
+        problems: Vec::new(),
+    };
+    let secret = |text: Option<String>| text.map(Secret::new);
+    let settings = Settings {
+        uisp_token: secret(fields.text("unmsApiToken")),
+        app_key: fields.text("dropboxAppKey"),
+        app_secret: secret(fields.text("dropboxAppSecret")),
+        access_code: secret(fields.text("dropboxAccessCode")),
+        refresh_token: secret(fields.text("dropboxRefreshToken")),
+        legacy_token: secret(fields.text("dropboxAccessToken")),
+        confirm_cleanup: fields.checkbox("confirmCleanup"),
+        keep_deleted_days: fields.whole_number("keepDeletedDays", KEEP_DELETED_DAYS_MAX),
+    };
+    if fields.problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(Error::Invalid(fields.problems))
+    }
+}
+
+/// A change of the keys that the plugin owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<'a> {
+    /// A code was exchanged: keep the token, empty the code field.
+    Authorized {
+        /// The new refresh token.
+        refresh_token: &'a Secret,
+        /// The code that was exchanged; another one in the file was pasted since and stays.
+        spent_code: &'a Secret,
+    },
+    /// A code was refused: empty the field, unless another code was pasted since.
+    ForgetCode {
+        /// The refused code.
+        spent_code: &'a Secret,
+    },
+    /// The clean-up was done: untick the box.
+    CleanupDone,
+}
+
+/// Re-reads the file, changes the plugin's own keys and replaces the file atomically. All other
+/// keys, their order and the file's mode stay.
+///
+/// # Errors
+/// [`Error`]; the old content is whole then.
+pub fn change(path: &Path, change: &Change<'_>) -> Result<(), Error> {
+    let mut values = read(path)?;
+    let mut forget = |spent: &Secret| {
+        let current = values.get("dropboxAccessCode").and_then(Value::as_str);
+        if current.is_some_and(|code| code.trim() == spent.expose()) {
+            values.insert("dropboxAccessCode".into(), Value::Null);
+        }
+    };
+    match change {
+        Change::Authorized {
+            refresh_token,
+            spent_code,
+        } => {
+            forget(spent_code);
+            let token = Value::String(refresh_token.expose().to_owned());
+            values.insert("dropboxRefreshToken".into(), token);
+        }
+        Change::ForgetCode { spent_code } => forget(spent_code),
+        Change::CleanupDone => {
+            values.insert("confirmCleanup".into(), Value::Bool(false));
+        }
+    }
+    write(path, &values)
+}
+
+/// Writes the file anew with its own content: shows, before a single-use code is spent, that the
+/// token it buys can be stored.
+///
+/// # Errors
+/// [`Error`] if it cannot.
+pub fn rehearse_change(path: &Path) -> Result<(), Error> {
+    write(path, &read(path)?)
+}
+
+fn write(path: &Path, values: &Map<String, Value>) -> Result<(), Error> {
+    let unwritable = |cause| Error::Unwritable {
+        file: path.display().to_string(),
+        cause,
+    };
+    let content = serde_json::to_vec(values).map_err(|error| unwritable(error.into()))?;
+    atomic::write(path, &content).map_err(unwritable)
+}
+
+fn read(path: &Path) -> Result<Map<String, Value>, Error> {
+    let file = path.display().to_string();
+    let content = match fs::read(path) {
+        Ok(content) => content,
+        // A fresh installation: the form was never saved.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
+        Err(cause) => return Err(Error::Unreadable { file, cause }),
+    };
+    // Editors on Windows put a byte order mark in front.
+    let json = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&content);
+    let damaged = |cause: String| Error::Damaged { file, cause };
+    match serde_json::from_slice(json) {
+        Ok(Value::Object(values)) => Ok(values),
+        Ok(other) => Err(damaged(format!(
+            "it holds {} instead of an object",
+            kind_of(&other)
+        ))),
+        Err(error) if content.is_empty() => Err(damaged(format!("it is empty ({error})"))),
+        Err(error) => Err(damaged(error.to_string())),
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a truth value",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Reads typed values and collects what is wrong with them. Values are never quoted: they may be
+/// secrets in the wrong field.
+struct Fields {
+    values: Map<String, Value>,
+    problems: Vec<String>,
+}
+
+impl Fields {
+    fn wrong(&mut self, key: &str, expected: &str, found: &str) {
+        self.problems.push(format!(
+            "The configuration field \"{key}\" must be {expected}, but holds {found}. Correct it in the plugin's configuration form and save."
+        ));
+    }
+
+    /// Trimmed text; numbers and truth values count as their text.
+    fn text(&mut self, key: &str) -> Option<String> {
+        let text = match self.values.get(key)? {
+            Value::Null => return None,
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            Value::Bool(value) => value.to_string(),
+            other => {
+                let found = kind_of(other);
+                self.wrong(key, "a text", found);
+                return None;
+            }
+        };
+        let text = text.trim();
+        if text.chars().any(char::is_control) {
+            self.wrong(key, "one line of text", "a line break or control character");
+            return None;
+        }
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// A checkbox; the host has written `true`, and in older versions `"1"`.
+    fn checkbox(&mut self, key: &str) -> bool {
+        let Some(text) = self.text(key) else {
+            return false;
+        };
+        match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "on" | "yes" => true,
+            "false" | "0" | "off" | "no" => false,
+            _ => {
+                self.wrong(key, "true or false", "something else");
+                false
+            }
+        }
+    }
+
+    /// A whole number from 0 to `max`; absent is 0.
+    fn whole_number(&mut self, key: &str, max: u32) -> u32 {
+        let Some(text) = self.text(key) else {
+            return 0;
+        };
+        match text.parse() {
+            Ok(number) if number <= max => number,
+            _ => {
+                self.wrong(
+                    key,
+                    &format!("a whole number from 0 to {max}"),
+                    "something else",
+                );
+                0
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        fs::write(&path, content).unwrap();
+        (folder, path)
+    }
+
+    fn parse(content: &str) -> Result<Settings, String> {
+        let (_folder, path) = file(content);
+        load(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn absent_null_empty_and_blank_are_the_same() {
+        for content in [
+            "{}",
+            r#"{"dropboxAppKey":null}"#,
+            r#"{"dropboxAppKey":""}"#,
+            r#"{"dropboxAppKey":" \t "}"#,
+        ] {
+            assert_eq!(parse(content), Ok(Settings::default()), "{content}");
+        }
+        let missing = tempfile::tempdir().unwrap().path().join("config.json");
+        assert_eq!(load(&missing).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn values_are_trimmed_and_read_in_every_form_the_host_writes() {
+        let settings = parse(
+            "\u{feff}{\"dropboxAppKey\":\" key \",\"unmsApiToken\":12,\"confirmCleanup\":\"1\",\"keepDeletedDays\":\"7\",\"other\":[1]}",
+        )
+        .unwrap();
+        assert_eq!(settings.app_key.as_deref(), Some("key"));
+        assert_eq!(settings.uisp_token, Some(Secret::new("12")));
+        assert!(settings.confirm_cleanup);
+        assert_eq!(settings.keep_deleted_days, 7);
+        assert!(
+            !parse(r#"{"confirmCleanup":false}"#)
+                .unwrap()
+                .confirm_cleanup
+        );
+        assert!(parse(r#"{"confirmCleanup":true}"#).unwrap().confirm_cleanup);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once_and_no_value_is_quoted() {
+        let text = parse(
+            r#"{"dropboxAppKey":["fake-value"],"keepDeletedDays":-1,"confirmCleanup":"fake-value"}"#,
+        )
+        .unwrap_err();
+        for part in ["dropboxAppKey", "keepDeletedDays", "confirmCleanup"] {
+            assert!(text.contains(part), "{text}");
+        }
+        assert!(!text.contains("fake-value"), "{text}");
+    }
+
+    #[test]
+    fn broken_json_is_located() {
+        let text = parse("{\n \"a\": }").unwrap_err();
+        assert!(
+            text.contains("config.json") && text.contains("line 2 column 7"),
+            "{text}"
+        );
+        assert!(parse("[]").unwrap_err().contains("a list"));
+        assert!(parse("").unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn a_change_keeps_foreign_keys_and_their_order() {
+        let (_folder, path) = file(
+            r#"{"z":{"b":1,"a":2},"dropboxAccessCode":" code ","dropboxRefreshToken":null,"a/b":"ü"}"#,
+        );
+        let change_it = |what: &Change<'_>| change(&path, what).unwrap();
+        change_it(&Change::Authorized {
+            refresh_token: &Secret::new("fake-token"),
+            spent_code: &Secret::new("code"),
+        });
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            r#"{"z":{"b":1,"a":2},"dropboxAccessCode":null,"dropboxRefreshToken":"fake-token","a/b":"ü"}"#
+        );
+    }
+
+    #[test]
+    fn a_code_pasted_in_the_meantime_stays() {
+        let (_folder, path) = file(r#"{"dropboxAccessCode":"newer"}"#);
+        let spent_code = &Secret::new("older");
+        change(&path, &Change::ForgetCode { spent_code }).unwrap();
+        assert_eq!(load(&path).unwrap().access_code, Some(Secret::new("newer")));
+    }
+}

@@ -1,0 +1,219 @@
+//! `data/plugin.log`: one line an event, as the host shows it to the admin.
+//!
+//! A line is `message (2026-11-21T04:12:09+01:00)`, with `WARNING: ` or `ERROR: ` in front where
+//! due, in the host's timezone. Limitation: a line written while the file is being trimmed by
+//! another process may be lost; only the run that holds the lock trims.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use chrono_tz::Tz;
+use log::{Level, LevelFilter, Record};
+
+use super::atomic;
+use crate::clock;
+
+/// Target of a record whose text has several lines and is written as it is, without a time.
+pub const BLOCK: &str = "block";
+
+/// The host reads the whole file to show it; more than this is cut to [`BYTES_KEPT`].
+const BYTES_MAX: u64 = 256 * 1024;
+/// Newest part of the log that is kept by trimming.
+const BYTES_KEPT: usize = 128 * 1024;
+
+/// The timezone of the times in the log; UTC until the host's is known.
+static ZONE: Mutex<Tz> = Mutex::new(Tz::UTC);
+
+/// The newest ERROR of this process, for the record of the run.
+static LAST_ERROR: Mutex<Option<String>> = Mutex::new(None);
+
+/// Sends the `log` crate's records to the plugin's log.
+///
+/// `RUST_LOG` may raise the level of our own records. The HTTP and TLS libraries stay silent below
+/// WARN whatever it says: their details hold URLs, headers and bytes.
+pub fn start(path: PathBuf) {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(LevelFilter::Info);
+    builder.parse_default_env();
+    for library in ["ureq", "ureq_proto", "rustls", "oauth2", "webpki"] {
+        builder.filter_module(library, LevelFilter::Warn);
+    }
+    builder.format(|buffer, record| {
+        let zone = *ZONE.lock().unwrap_or_else(PoisonError::into_inner);
+        buffer.write_all(line(record, clock::now(), zone).as_bytes())
+    });
+    builder.target(env_logger::Target::Pipe(Box::new(Sink {
+        path,
+        echo: io::stderr().is_terminal(),
+    })));
+    if builder.try_init().is_err() {
+        log::debug!("The log was started before.");
+    }
+}
+
+/// Sets the timezone of the lines to come.
+pub fn set_zone(zone: Tz) {
+    *ZONE.lock().unwrap_or_else(PoisonError::into_inner) = zone;
+}
+
+/// The timezone of the log.
+pub fn zone() -> Tz {
+    *ZONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The newest ERROR that this process logged.
+pub fn last_error() -> Option<String> {
+    LAST_ERROR
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone()
+}
+
+/// Cuts the log to its newest part, by whole lines. A log that cannot be trimmed is left alone.
+pub fn trim(path: &Path) {
+    let too_long = fs::metadata(path).is_ok_and(|file| file.len() > BYTES_MAX);
+    if !too_long {
+        return;
+    }
+    let trimmed = fs::read(path).and_then(|content| atomic::write(path, newest(&content)));
+    if let Err(error) = trimmed {
+        log::warn!(
+            "The log could not be shortened. It goes on growing until it can. Check free disk space and the permissions of {}. Cause: {error}.",
+            path.display()
+        );
+    }
+}
+
+/// The newest whole lines that fit into [`BYTES_KEPT`].
+fn newest(content: &[u8]) -> &[u8] {
+    let tail = &content[content.len().saturating_sub(BYTES_KEPT)..];
+    match tail.iter().position(|&byte| byte == b'\n') {
+        Some(end) => &tail[end + 1..],
+        None => tail,
+    }
+}
+
+/// The line, or for [`BLOCK`] the lines, that a record becomes.
+fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Tz) -> String {
+    let message = record.args().to_string();
+    if record.target() == BLOCK {
+        return format!("{message}\n");
+    }
+    let level = match record.level() {
+        Level::Error => "ERROR: ",
+        Level::Warn => "WARNING: ",
+        Level::Info => "",
+        Level::Debug => "DEBUG: ",
+        Level::Trace => "TRACE: ",
+    };
+    // One event is one line, also when a foreign text with line breaks found its way into it.
+    let message: String = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    if record.level() == Level::Error {
+        *LAST_ERROR.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.clone());
+    }
+    let time = now
+        .with_timezone(&zone)
+        .to_rfc3339_opts(SecondsFormat::Secs, false);
+    format!("{level}{message} ({time})\n")
+}
+
+/// Appends to the log file, and to standard error where somebody watches or the file refuses.
+struct Sink {
+    path: PathBuf,
+    echo: bool,
+}
+
+impl Sink {
+    fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        // Opened for each line, so that a trimmed file is not written under its old name.
+        open(&self.path)?.write_all(bytes)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        static COMPLAINED: OnceLock<()> = OnceLock::new();
+        let written = self.append(bytes);
+        if self.echo || written.is_err() {
+            let mut stderr = io::stderr();
+            if let Err(error) = written
+                && COMPLAINED.set(()).is_ok()
+            {
+                let file = self.path.display();
+                // Nothing is left to report a failure of standard error to.
+                let _ = writeln!(
+                    stderr,
+                    "ERROR: The log {file} cannot be written ({error}). Its lines follow here. Check free disk space and the permissions of the plugin's data folder."
+                );
+            }
+            let _ = stderr.write_all(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(level: Level, target: &str, text: &str) -> String {
+        let now = "2026-11-21T03:12:09.5Z".parse().unwrap();
+        let record = format_args!("{text}");
+        line(
+            &Record::builder()
+                .level(level)
+                .target(target)
+                .args(record)
+                .build(),
+            now,
+            chrono_tz::Europe::Vienna,
+        )
+    }
+
+    #[test]
+    fn a_line_has_level_message_and_local_time() {
+        assert_eq!(
+            written(Level::Info, "x", "Uploaded \"a\"."),
+            "Uploaded \"a\". (2026-11-21T04:12:09+01:00)\n"
+        );
+        assert!(written(Level::Warn, "x", "m").starts_with("WARNING: m ("));
+        assert!(written(Level::Error, "x", "m").starts_with("ERROR: m ("));
+    }
+
+    #[test]
+    fn an_event_is_one_line_and_a_block_stays_as_it_is() {
+        assert_eq!(
+            written(Level::Info, "x", "a\r\nb\x1b[0m").lines().count(),
+            1
+        );
+        assert_eq!(written(Level::Info, BLOCK, "a\nb"), "a\nb\n");
+    }
+
+    #[test]
+    fn trimming_keeps_whole_newest_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugin.log");
+        let content: String = (0..20_000).map(|n| format!("line number {n}\n")).collect();
+        fs::write(&path, &content).unwrap();
+        trim(&path);
+        let kept = fs::read_to_string(&path).unwrap();
+        assert!(kept.len() <= BYTES_KEPT && kept.len() > BYTES_KEPT - 100);
+        assert!(kept.starts_with("line number ") && content.ends_with(&kept));
+        trim(&path);
+        assert_eq!(fs::read_to_string(&path).unwrap(), kept);
+    }
+}

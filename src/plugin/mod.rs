@@ -1,0 +1,57 @@
+//! The host's contract on disk: where files are, what they mean, and how they are written safely.
+
+pub mod atomic;
+pub mod config;
+pub mod lock;
+pub mod log;
+pub mod ucrm;
+
+use std::path::{Path, PathBuf};
+
+/// The plugin folder, as the host lays it out.
+#[derive(Clone, Debug)]
+pub struct PluginFolder {
+    root: PathBuf,
+}
+
+impl PluginFolder {
+    /// The plugin folder at `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What survives an update of the plugin.
+    pub fn data(&self) -> PathBuf {
+        self.root.join("data")
+    }
+
+    /// The values of the configuration form.
+    pub fn config(&self) -> PathBuf {
+        self.data().join("config.json")
+    }
+
+    /// The log that the host shows on the plugin's page.
+    pub fn log(&self) -> PathBuf {
+        self.data().join("plugin.log")
+    }
+
+    /// What the plugin remembers between runs.
+    pub fn state(&self) -> PathBuf {
+        self.data().join("state.json")
+    }
+
+    /// Held by the one run that is going on.
+    pub fn lock(&self) -> PathBuf {
+        self.data().join("run.lock")
+    }
+
+    /// The host's addresses.
+    pub fn ucrm(&self) -> PathBuf {
+        self.root.join("ucrm.json")
+    }
+}

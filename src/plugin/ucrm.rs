@@ -1,0 +1,105 @@
+//! `ucrm.json`, which the host writes into the plugin's root: its own addresses.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use url::Url;
+
+/// Why the address of UISP's API is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is missing or cannot be read.
+    #[error("{file} cannot be read ({cause})")]
+    Unreadable {
+        /// The file's path.
+        file: String,
+        /// What the system said.
+        cause: String,
+    },
+    /// The file is no JSON object, or its address is no usable URL.
+    #[error("{file} is not usable: {cause}")]
+    Unusable {
+        /// The file's path.
+        file: String,
+        /// What is wrong, and where.
+        cause: String,
+    },
+}
+
+/// The base URL of UISP's API, ending in `/api/v2.1/`.
+///
+/// `unmsLocalUrl` has been seen with and without the path `/nms`; both lead to the same API.
+///
+/// # Errors
+/// [`Error`] says what to look at.
+pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
+    let file = path.display().to_string();
+    let content = fs::read(path).map_err(|error| Error::Unreadable {
+        file: file.clone(),
+        cause: error.to_string(),
+    })?;
+    let unusable = |cause: String| Error::Unusable {
+        file: file.clone(),
+        cause,
+    };
+    let json: Value =
+        serde_json::from_slice(&content).map_err(|error| unusable(error.to_string()))?;
+    let text = json
+        .get("unmsLocalUrl")
+        .and_then(Value::as_str)
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| unusable("it names no unmsLocalUrl".into()))?;
+    let base = format!("{}/api/v2.1/", text.trim_end_matches('/'));
+    let url = Url::parse(&base)
+        .map_err(|error| unusable(format!("unmsLocalUrl {text:?} is no URL ({error})")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(unusable(format!(
+            "unmsLocalUrl {text:?} is no http or https URL"
+        )));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(content: &str) -> Result<String, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ucrm.json");
+        fs::write(&path, content).unwrap();
+        uisp_api_url(&path)
+            .map(String::from)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_known_form_of_the_address_works() {
+        for (text, api) in [
+            ("http://unms:8081/nms/", "http://unms:8081/nms/api/v2.1/"),
+            ("http://unms:8081/", "http://unms:8081/api/v2.1/"),
+            ("https://localhost//", "https://localhost/api/v2.1/"),
+        ] {
+            let json = format!(r#"{{"unmsLocalUrl":"{text}","pluginId":1}}"#);
+            assert_eq!(parse(&json).as_deref(), Ok(api));
+        }
+    }
+
+    #[test]
+    fn an_unusable_file_is_described() {
+        assert!(parse("{").unwrap_err().contains("line 1"));
+        assert!(parse("[]").unwrap_err().contains("unmsLocalUrl"));
+        assert!(
+            parse(r#"{"unmsLocalUrl":null}"#)
+                .unwrap_err()
+                .contains("unmsLocalUrl")
+        );
+        assert!(
+            parse(r#"{"unmsLocalUrl":"ftp://x/"}"#)
+                .unwrap_err()
+                .contains("http")
+        );
+    }
+}

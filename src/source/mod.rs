@@ -1,0 +1,123 @@
+//! Where backups come from.
+
+pub mod uisp;
+
+use std::io::Read;
+
+use chrono::{DateTime, Utc};
+
+use crate::backup_id::BackupId;
+use crate::clock::StopReason;
+use crate::http;
+use crate::http::retry::{Retry, Retryable};
+
+/// One backup of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// Its identity.
+    pub id: BackupId,
+    /// Whether it can be copied; a backup that is being made, or that failed, cannot.
+    pub finished: bool,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// The source's list, as far as it could be understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The usable rows; no id stands twice.
+    pub backups: Vec<Backup>,
+    /// What is wrong with the others, one text each. A list with such rows is unfit for deletions.
+    pub problems: Vec<String>,
+}
+
+/// A backup's content on its way.
+pub struct Download {
+    /// The bytes from `offset` on. Ends in an error if it ends too early to be told otherwise.
+    pub reader: Box<dyn Read + Send>,
+    /// Where the bytes begin; 0 where the source cannot begin elsewhere.
+    pub offset: u64,
+    /// Length of the whole backup in bytes, if the source says so.
+    pub length: Option<u64>,
+}
+
+/// A place that has backups.
+pub trait Source: Sync {
+    /// Its name in messages.
+    fn name(&self) -> &'static str;
+
+    /// Opens a backup, at `offset` if the source can begin there, else at its start. One try.
+    ///
+    /// # Errors
+    /// [`Error`]; also when the answer is not a backup.
+    fn open(&self, id: &BackupId, offset: u64) -> Result<Download, Error>;
+}
+
+/// Why the source did not give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No complete answer.
+    #[error("UISP could not be reached at {url} ({cause})")]
+    Network {
+        /// What was asked.
+        url: String,
+        /// What went wrong below.
+        cause: http::Error,
+    },
+    /// 401 or 403.
+    #[error("UISP does not accept the API token (status {status})")]
+    Unauthorized {
+        /// HTTP status.
+        status: u16,
+    },
+    /// Any other status but success.
+    #[error("UISP answered with status {status}: {excerpt}")]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// Start of the body.
+        excerpt: String,
+    },
+    /// A success whose body is not what was asked for.
+    #[error("UISP's answer is not {expected}: {found}")]
+    Unexpected {
+        /// What the answer should have been.
+        expected: &'static str,
+        /// What it was instead, with the start of the body.
+        found: String,
+    },
+    /// The content ended before its announced end, or broke off.
+    #[error("UISP ended the download after {read} of {} bytes ({cause})", .announced.map_or("an unknown number of".into(), |n| n.to_string()))]
+    Truncated {
+        /// Bytes read.
+        read: u64,
+        /// Bytes announced.
+        announced: Option<u64>,
+        /// What the connection reported.
+        cause: String,
+    },
+    /// A backup that never changes did.
+    #[error("UISP sent another content than before")]
+    Changed,
+    /// The run had to stop.
+    #[error("the run was stopped")]
+    Stopped(StopReason),
+}
+
+impl Retryable for Error {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Network {
+                cause: http::Error::Network(_),
+                ..
+            }
+            | Self::Truncated { .. } => Retry::Backoff,
+            Self::Status { status, .. } if *status >= 500 || *status == 429 => Retry::Backoff,
+            _ => Retry::Never,
+        }
+    }
+
+    fn stopped(reason: StopReason) -> Self {
+        Self::Stopped(reason)
+    }
+}
