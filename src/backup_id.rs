@@ -63,8 +63,8 @@ impl fmt::Display for BackupId {
 
 impl Ord for BackupId {
     fn cmp(&self, other: &Self) -> Ordering {
-        let lower = |id: &'_ Self| id.0.to_ascii_lowercase();
-        lower(self).cmp(&lower(other))
+        let own = self.0.bytes().map(|byte| byte.to_ascii_lowercase());
+        own.cmp(other.0.bytes().map(|byte| byte.to_ascii_lowercase()))
     }
 }
 

@@ -3,10 +3,17 @@
 //! The program is the binary; this library exists so that its parts can be tested from outside.
 //! `docs/architecture.md` shows the floors of the house and which way dependencies point.
 
+pub mod advice;
 pub mod backup_id;
+pub mod cli;
 pub mod clock;
 pub mod dropbox;
 pub mod http;
+pub mod mirror;
 pub mod plugin;
+pub mod run;
 pub mod secret;
+pub mod setup;
 pub mod source;
+pub mod state;
+pub mod text;

@@ -279,7 +279,8 @@ impl Error {
         }
     }
 
-    /// Whether the upload session is gone, so that the file starts from its beginning.
+    /// Whether the upload session is gone or does not hold what it should, so that the file starts
+    /// from its beginning.
     pub fn is_session_lost(&self) -> bool {
         match self {
             Self::Route { failure, .. } => {

@@ -1,0 +1,133 @@
+//! What an error means for the admin, and what to do next. The one place for this wording.
+
+use crate::dropbox::{self, oauth};
+use crate::http;
+use crate::source;
+
+/// Label of the form's field for the code; the same words stand in `manifest.json`.
+pub const FIELD_ACCESS_CODE: &str = "Dropbox access code";
+/// Label of the form's field for the refresh token.
+pub const FIELD_REFRESH_TOKEN: &str = "Dropbox refresh token";
+/// Label of the form's field for the token of old.
+pub const FIELD_LEGACY_TOKEN: &str = "Dropbox access token (legacy)";
+/// Label of the form's field for the app key.
+pub const FIELD_APP_KEY: &str = "Dropbox app key";
+/// Label of the form's field for the app secret.
+pub const FIELD_APP_SECRET: &str = "Dropbox app secret";
+/// Label of the form's field for UISP's token.
+pub const FIELD_UISP_TOKEN: &str = "UISP API token";
+
+/// Where the admin registered the app.
+pub const APP_CONSOLE: &str = "https://www.dropbox.com/developers/apps";
+
+/// How to authorize again.
+pub fn authorize_again() -> String {
+    format!(
+        "To authorize again, clear the field \"{FIELD_REFRESH_TOKEN}\" in the plugin's configuration, save, and click \"Execute manually\"; the log then shows what to do"
+    )
+}
+
+fn tls() -> &'static str {
+    "The certificate was not accepted. If a firewall or proxy inspects TLS, put its certificate into a file and name that file in the environment variable SSL_CERT_FILE; otherwise check the server's clock"
+}
+
+/// The meaning of a failed call of Dropbox's API, without a final full stop.
+pub fn dropbox(error: &dropbox::Error) -> String {
+    use dropbox::Error;
+    match error {
+        Error::Network {
+            cause: http::Error::Tls(_),
+            ..
+        } => tls().into(),
+        Error::Network { .. } => {
+            "The next run tries again. If this repeats, check the server's internet connection, DNS and proxy settings".into()
+        }
+        Error::Server { .. } | Error::Unfinished { .. } => {
+            "Dropbox has a problem of its own. The next run tries again; there is nothing to do unless this repeats".into()
+        }
+        Error::Busy { .. } => {
+            "Another program may be writing to the same Dropbox, or it was asked too often. The next run tries again; there is nothing to do unless this repeats".into()
+        }
+        Error::ExpiredAccessToken { .. } => format!(
+            "The token in \"{FIELD_LEGACY_TOKEN}\" was valid for four hours only. Clear that field, fill \"{FIELD_APP_KEY}\" instead and click \"Execute manually\"; the log then shows how to authorize for good"
+        ),
+        Error::MissingScope { scope, .. } => format!(
+            "Open your app at {APP_CONSOLE}, tick {scope} on its Permissions tab and submit. A permission counts only for authorizations made after it was ticked. {}",
+            authorize_again()
+        ),
+        Error::AccessRefused { .. } => format!(
+            "Dropbox no longer accepts the authorization, so nothing is mirrored. {}",
+            authorize_again()
+        ),
+        Error::Forbidden { .. } => {
+            "The Dropbox account or its team does not allow this call; on some business plans the monthly quota of uploads is used up until the first of the month. Ask the team's administrator, or wait".into()
+        }
+        Error::Route { failure, .. } if failure.has("insufficient_space") => {
+            "Dropbox is full. Free some space there or get more; what is missing is uploaded by the next run".into()
+        }
+        Error::Route { failure, .. } if failure.has("conflict") => {
+            "Something else with this name is in the mirror folder already, and it is not touched. Rename or remove it in Dropbox; the next run tries again".into()
+        }
+        Error::Route { failure, .. }
+            if failure.has("no_write_permission") || failure.has("access_restricted") =>
+        {
+            "The Dropbox account may not write to the mirror folder. Check its sharing and team settings".into()
+        }
+        Error::Stopped(_) => "The next run carries on".into(),
+        Error::Route { .. } | Error::Rejected { .. } | Error::Malformed { .. } => {
+            "Something between this server and Dropbox may have changed the answer, or the plugin is at fault. The next run tries again; if this repeats, report it with this line".into()
+        }
+    }
+}
+
+/// The meaning of a fault of the source, without a final full stop.
+pub fn source(error: &source::Error) -> String {
+    use source::Error;
+    match error {
+        Error::Network {
+            cause: http::Error::Tls(_),
+            ..
+        } => tls().into(),
+        Error::Network { .. } => {
+            "UISP may be starting or overloaded. The next run tries again; if this repeats, check that UISP is running".into()
+        }
+        Error::Unauthorized { .. } => format!(
+            "Make a new token in UISP under Network, Settings, Users, API tokens, put it into the field \"{FIELD_UISP_TOKEN}\" of the plugin's configuration and save"
+        ),
+        Error::Status { status: 404, .. } => {
+            "It may have been deleted in UISP since the list was read. The next run finds out; there is nothing to do unless this repeats".into()
+        }
+        Error::Status { .. } => {
+            "UISP has a problem of its own. The next run tries again; if this repeats, look at UISP's own log".into()
+        }
+        Error::Unexpected { .. } => {
+            "A login page or a proxy may have answered instead of UISP. Nothing of it was stored. Check that UISP is running; the next run tries again".into()
+        }
+        Error::Truncated { .. } => {
+            "Nothing incomplete was stored in Dropbox. The next run tries again; there is nothing to do unless this repeats".into()
+        }
+        Error::Changed => {
+            "The backup changed while it was being read. Nothing of it was stored. The next run tries again".into()
+        }
+        Error::Stopped(_) => "The next run carries on".into(),
+    }
+}
+
+/// The meaning of a refused or failed authorization with a stored refresh token.
+pub fn authorization(error: &oauth::Error) -> String {
+    match error {
+        oauth::Error::InvalidGrant(_) => {
+            "The authorization was revoked or belongs to another app. New backups are not copied until you authorize again".into()
+        }
+        oauth::Error::InvalidClient(_) => format!(
+            "The values of \"{FIELD_APP_KEY}\" and \"{FIELD_APP_SECRET}\" do not belong to one app. Compare them with your app's Settings tab at {APP_CONSOLE}, correct them and save. The stored authorization is kept"
+        ),
+        oauth::Error::Unavailable(http::Error::Tls(_)) => tls().into(),
+        oauth::Error::Unavailable(_) => {
+            "The stored authorization is kept. The next run tries again; if this repeats, check the server's internet connection, DNS and proxy settings".into()
+        }
+        oauth::Error::Refused(_) => format!(
+            "The stored authorization is kept. Compare \"{FIELD_APP_KEY}\" and \"{FIELD_APP_SECRET}\" with your app's Settings tab at {APP_CONSOLE}"
+        ),
+    }
+}

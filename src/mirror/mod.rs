@@ -1,0 +1,341 @@
+//! Keeps the mirror folder equal to the source: names and plan are pure, the rest acts.
+
+pub mod names;
+pub mod plan;
+pub mod transfer;
+
+use std::time::Duration;
+
+use crate::advice;
+use crate::clock::{self, Stop};
+use crate::dropbox::Dropbox;
+use crate::dropbox::content_hash::Digested;
+use crate::dropbox::files::{BATCH_ENTRIES_MAX, Delete, FileMetadata, WriteMode};
+use crate::source::{Backup, Source};
+use crate::state::{Mirrored, State};
+use crate::text;
+use plan::{Deletion, Plan, Verification};
+use transfer::{Job, Outcome};
+
+/// What a run did, for its last line and its record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files sent.
+    pub uploaded: usize,
+    /// Their bytes.
+    pub uploaded_bytes: u64,
+    /// Of the files sent, those that replaced a copy which differed.
+    pub replaced: usize,
+    /// Files compared with their backups and found equal.
+    pub verified: usize,
+    /// Files deleted.
+    pub deleted: usize,
+    /// Things that failed.
+    pub failed: usize,
+    /// Things left for the next run, because this one had to end.
+    pub left: usize,
+    /// The deletions that were planned have been carried out, or there were none.
+    pub deletions_done: bool,
+}
+
+/// Carries out plans.
+pub struct Mirror<'a> {
+    /// Where backups come from.
+    pub source: &'a dyn Source,
+    /// Where they go.
+    pub dropbox: &'a Dropbox,
+    /// When to end.
+    pub stop: &'a Stop,
+    /// What is remembered.
+    pub state: &'a mut State,
+}
+
+/// The mirror folder's path: the root, which for an app-folder app is the app's own folder.
+pub const MIRROR_FOLDER: &str = "";
+
+fn path_of(name: &str) -> String {
+    format!("{MIRROR_FOLDER}/{name}")
+}
+
+impl Mirror<'_> {
+    /// Carries out `plan`: uploads, then verifications, then deletions.
+    pub fn carry_out(&mut self, plan: &Plan) -> Summary {
+        let mut summary = Summary::default();
+        let memory = &mut self.state.memory;
+        memory.seen.clone_from(&plan.seen);
+        memory.on_hold.clone_from(&plan.on_hold);
+        memory.mirrored.retain(|id, _| plan.seen.contains_key(id));
+        // What was seen is on disk before anything is done on the strength of it.
+        self.save(&mut summary);
+
+        let mut jobs: Vec<Job> = plan
+            .uploads
+            .iter()
+            .map(|upload| Job {
+                backup: upload.backup.clone(),
+                path: path_of(&upload.name),
+                mode: WriteMode::Add,
+            })
+            .collect();
+        let mut room_made = self.send(&jobs, plan, &mut summary, false);
+        jobs = self.verify_all(&plan.verifications, &mut summary);
+        room_made |= self.send(&jobs, plan, &mut summary, room_made);
+
+        let succeeded = summary.failed == 0 && summary.left == 0;
+        let deletions = plan.deletions_after(succeeded);
+        if room_made {
+            summary.deletions_done = succeeded;
+        } else if succeeded && self.stop.winding_down().is_none() {
+            summary.deletions_done = self.delete(deletions, &mut summary);
+        } else if !plan.deletions_for_space().is_empty() {
+            log::info!(
+                "Nothing was deleted in Dropbox: {} for the next run that completes.",
+                due(plan.deletions_for_space().len())
+            );
+        }
+        summary
+    }
+
+    /// Sends `jobs`. If Dropbox runs out of space, does the deletions that are due and tries once
+    /// more; returns whether it did.
+    fn send(&mut self, jobs: &[Job], plan: &Plan, summary: &mut Summary, room_made: bool) -> bool {
+        let may_make_room = !room_made && !plan.deletions_for_space().is_empty();
+        let mut short_of_space = Vec::new();
+        self.send_once(jobs, summary, may_make_room.then_some(&mut short_of_space));
+        if short_of_space.is_empty() {
+            return false;
+        }
+        log::info!("Dropbox is full; the deletions that are due are done first.");
+        self.delete(plan.deletions_for_space(), summary);
+        let again: Vec<Job> = short_of_space
+            .iter()
+            .map(|&job| jobs[job].clone())
+            .collect();
+        self.send_once(&again, summary, None);
+        true
+    }
+
+    /// Sends `jobs`. Those that found no space, and those not begun because of it, go to
+    /// `short_of_space` where it is given.
+    fn send_once(
+        &mut self,
+        jobs: &[Job],
+        summary: &mut Summary,
+        mut short_of_space: Option<&mut Vec<usize>>,
+    ) {
+        if jobs.is_empty() {
+            return;
+        }
+        let (source, dropbox, stop) = (self.source, self.dropbox, self.stop);
+        let mut not_begun = Vec::new();
+        let mut done = |index: usize, outcome: Outcome| {
+            let job = &jobs[index];
+            match outcome {
+                Outcome::Stored {
+                    file,
+                    digested,
+                    took,
+                } => self.note_stored(job, &file, digested, took, summary),
+                Outcome::NotBegun => not_begun.push(index),
+                Outcome::Failed(error) if error.is_stopped() => summary.left += 1,
+                Outcome::Failed(error) => match &mut short_of_space {
+                    Some(jobs) if error.is_out_of_space() => jobs.push(index),
+                    _ => {
+                        summary.failed += 1;
+                        let name = job.path.rsplit('/').next().unwrap_or_default();
+                        log::error!("{}", upload_failed(name, &error));
+                    }
+                },
+            }
+        };
+        transfer::send(source, dropbox, stop, jobs, &mut done);
+        match short_of_space {
+            Some(jobs) if !jobs.is_empty() => jobs.append(&mut not_begun),
+            _ => summary.left += not_begun.len(),
+        }
+    }
+
+    fn note_stored(
+        &mut self,
+        job: &Job,
+        file: &FileMetadata,
+        digested: Digested,
+        took: Duration,
+        summary: &mut Summary,
+    ) {
+        summary.uploaded += 1;
+        summary.uploaded_bytes += digested.bytes;
+        let size = text::bytes(digested.bytes);
+        if matches!(job.mode, WriteMode::Update(_)) {
+            summary.replaced += 1;
+            log::info!(
+                "Replaced \"{}\" ({size} in {}).",
+                file.name,
+                text::duration(took)
+            );
+        } else {
+            log::info!(
+                "Uploaded \"{}\" ({size} in {}).",
+                file.name,
+                text::duration(took)
+            );
+        }
+        self.remember(&job.backup, file, digested);
+        self.save(summary);
+    }
+
+    fn remember(&mut self, backup: &Backup, file: &FileMetadata, digested: Digested) {
+        let mirrored = Mirrored {
+            rev: file.rev.clone(),
+            content_hash: digested.content_hash,
+            bytes: digested.bytes,
+            verified_at: clock::now(),
+        };
+        self.state
+            .memory
+            .mirrored
+            .insert(backup.id.clone(), mirrored);
+    }
+
+    /// Compares files that this installation did not upload with their backups; returns the jobs
+    /// that replace those which differ.
+    fn verify_all(&mut self, verifications: &[Verification], summary: &mut Summary) -> Vec<Job> {
+        if !verifications.is_empty() {
+            log::info!(
+                "{} in Dropbox will be compared with UISP's once, because another program may have put them there.",
+                text::count(verifications.len(), "file")
+            );
+        }
+        let mut differing = Vec::new();
+        for (index, verification) in verifications.iter().enumerate() {
+            if self.stop.winding_down().is_some() {
+                summary.left += verifications.len() - index;
+                break;
+            }
+            let Verification { backup, file } = verification;
+            let name = &file.name;
+            match transfer::digest(self.source, backup, self.stop) {
+                Ok(digested) if equals(file, digested) => {
+                    summary.verified += 1;
+                    log::info!(
+                        "Verified \"{name}\": it equals UISP's backup ({}).",
+                        text::bytes(digested.bytes)
+                    );
+                    self.remember(backup, file, digested);
+                    self.save(summary);
+                }
+                Ok(digested) => {
+                    log::warn!(
+                        "\"{name}\" in Dropbox differs from UISP's backup ({} instead of {}). It was probably cut off or damaged when another program uploaded it. It is replaced now; there is nothing to do.",
+                        text::bytes(file.size),
+                        text::bytes(digested.bytes)
+                    );
+                    differing.push(Job {
+                        backup: backup.clone(),
+                        path: path_of(name),
+                        mode: WriteMode::Update(file.rev.clone()),
+                    });
+                }
+                Err(crate::source::Error::Stopped(_)) => summary.left += 1,
+                Err(error) => {
+                    summary.failed += 1;
+                    log::error!(
+                        "\"{name}\" could not be compared with UISP's backup. {}. Cause: {error}.",
+                        advice::source(&error)
+                    );
+                }
+            }
+        }
+        differing
+    }
+
+    /// Deletes files; returns whether all of them are gone.
+    fn delete(&mut self, deletions: &[Deletion], summary: &mut Summary) -> bool {
+        let failed_before = summary.failed;
+        for batch in deletions.chunks(BATCH_ENTRIES_MAX) {
+            let paths: Vec<String> = batch.iter().map(|d| path_of(&d.file.name)).collect();
+            let files: Vec<Delete<'_>> = batch
+                .iter()
+                .zip(&paths)
+                .map(|(deletion, path)| Delete {
+                    path,
+                    rev: &deletion.file.rev,
+                })
+                .collect();
+            match self.dropbox.delete_batch(&files) {
+                Ok(results) => {
+                    for (deletion, result) in batch.iter().zip(results) {
+                        self.note_deleted(deletion, result, summary);
+                    }
+                }
+                Err(error) => {
+                    summary.failed += 1;
+                    log::error!(
+                        "{} could not be deleted in Dropbox. {}. Cause: {error}.",
+                        text::count(batch.len(), "file"),
+                        advice::dropbox(&error)
+                    );
+                }
+            }
+        }
+        self.save(summary);
+        summary.failed == failed_before
+    }
+
+    fn note_deleted(
+        &mut self,
+        deletion: &Deletion,
+        result: Result<(), crate::dropbox::Error>,
+        summary: &mut Summary,
+    ) {
+        let name = &deletion.file.name;
+        match result {
+            Ok(()) => {
+                summary.deleted += 1;
+                self.state.memory.on_hold.remove(&deletion.id);
+                self.state.memory.mirrored.remove(&deletion.id);
+                log::info!("Deleted \"{name}\", which UISP no longer has.");
+            }
+            Err(error) => {
+                summary.failed += 1;
+                log::error!(
+                    "\"{name}\" could not be deleted in Dropbox. {}. Cause: {error}.",
+                    advice::dropbox(&error)
+                );
+            }
+        }
+    }
+
+    fn save(&mut self, summary: &mut Summary) {
+        if let Err(error) = self.state.save() {
+            summary.failed += 1;
+            log::error!(
+                "The plugin's memory (data/state.json) could not be written. Its old content is unchanged, and nothing is deleted in this run. Free disk space or correct the permissions of the plugin's data folder. Cause: {error}."
+            );
+        }
+    }
+}
+
+fn equals(file: &FileMetadata, digested: Digested) -> bool {
+    file.content_hash == Some(digested.content_hash) && file.size == digested.bytes
+}
+
+fn due(deletions: usize) -> String {
+    let verb = if deletions == 1 { "waits" } else { "wait" };
+    format!("{} {verb}", text::count(deletions, "deletion"))
+}
+
+fn upload_failed(name: &str, error: &transfer::Error) -> String {
+    let meaning = match error {
+        transfer::Error::Source(error) => advice::source(error),
+        transfer::Error::Dropbox(error) => advice::dropbox(error),
+        transfer::Error::CommitFailed(_) => "The next run tries again".into(),
+        transfer::Error::HashMismatch { .. } => {
+            "The bad copy was removed. The connection or the server's memory may be faulty; the next run tries again".into()
+        }
+        transfer::Error::NoHash => {
+            "The copy cannot be called verified. The next run compares it again; report this if it repeats".into()
+        }
+    };
+    format!("\"{name}\" could not be uploaded. {meaning}. Cause: {error}.")
+}

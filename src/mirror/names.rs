@@ -1,0 +1,101 @@
+//! The names of managed files: `unms-backup-YYYYMMDD-HHMM_<id>.unms`, as plugin 1.2.2 gave them.
+//! Pure.
+
+use chrono::NaiveDateTime;
+use chrono_tz::Tz;
+
+use crate::backup_id::BackupId;
+use crate::source::Backup;
+
+const PREFIX: &str = "unms-backup-";
+const SUFFIX: &str = ".unms";
+const TIME: &str = "%Y%m%d-%H%M";
+/// Length of a time in a name, `20201204-1328`.
+const TIME_LENGTH: usize = 13;
+
+/// The name of a backup's file; its time is in the host's timezone.
+pub fn file_name(backup: &Backup, zone: Tz) -> String {
+    let time = backup.created_at.with_timezone(&zone).format(TIME);
+    format!("{PREFIX}{time}_{}{SUFFIX}", backup.id)
+}
+
+/// The id in a name that the plugin could have given; `None` marks a foreign file.
+///
+/// The time is not compared with the backup's: it changes with the host's timezone.
+pub fn recognise(name: &str) -> Option<BackupId> {
+    let rest = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+    let (time, id) = (rest.get(..TIME_LENGTH)?, rest.get(TIME_LENGTH..)?);
+    let digits = |c: char| c.is_ascii_digit() || c == '-';
+    NaiveDateTime::parse_from_str(time, TIME)
+        .ok()
+        .filter(|_| time.chars().all(digits))?;
+    BackupId::parse(id.strip_prefix('_')?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn backup(id: &str, time: &str) -> Backup {
+        Backup {
+            id: BackupId::parse(id).unwrap(),
+            finished: true,
+            created_at: time.parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn names_are_those_of_plugin_1_2_2() {
+        let backup = backup(
+            "f130e825-044e-4d01-8d9f-26b36c0cb9be",
+            "2020-12-04T17:28:00.123Z",
+        );
+        assert_eq!(
+            file_name(&backup, chrono_tz::America::Caracas),
+            "unms-backup-20201204-1328_f130e825-044e-4d01-8d9f-26b36c0cb9be.unms"
+        );
+    }
+
+    #[test]
+    fn names_that_nearly_match_are_foreign() {
+        for name in [
+            "",
+            "unms-backup-20201204-1328_.unms",
+            "unms-backup-20201204-1328_a.uisp",
+            "unms-backup-20201204-1328_a.unms.part",
+            "unms-backup-20201204-1328_a (1).unms",
+            "unms-backup-20201304-1328_a.unms",
+            "unms-backup-20201204-2528_a.unms",
+            "unms-backup-2020124-13281_a.unms",
+            "unms-backup-20201204_1328_a.unms",
+            "unms-backup-+0201204-1328_a.unms",
+            "UNMS-backup-20201204-1328_a.unms",
+            "unms-backup-20201204-1328_a/b.unms",
+            "unms-backup-20201204-132ü_a.unms",
+            "xunms-backup-20201204-1328_a.unms",
+        ] {
+            assert_eq!(recognise(name), None, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_given_is_recognised(
+            id in "[A-Za-z0-9-]{1,64}",
+            seconds in 0i64..250_000_000_000,
+            zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()),
+        ) {
+            let created_at = DateTime::from_timestamp(seconds, 0).unwrap();
+            let backup = Backup { id: BackupId::parse(&id).unwrap(), finished: true, created_at };
+            prop_assert_eq!(recognise(&file_name(&backup, zone)), Some(backup.id));
+        }
+
+        #[test]
+        fn no_name_panics(name in any::<String>()) {
+            let _ = recognise(&name);
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! What a run is going to do, computed before it does any of it. Pure: no I/O, no clock, no log.
+//!
+//! Deletions are the dangerous part. A file is deleted only if all eight rules hold; they are
+//! numbered here as in `docs/architecture.md`:
+//!
+//! 1. it is a managed file in the mirror folder itself;
+//! 2. the source's list was whole, and every row of it was usable;
+//! 3. the list does not name its id in any state;
+//! 4. the list has at least one finished backup;
+//! 5. its id was seen by this installation in the source's list before;
+//! 6. no upload failed in this run ([`Plan::deletions_after`]);
+//! 7. it has been missing for the configured number of days;
+//! 8. it is not on hold: a run that would delete more than half of the managed files, and more
+//!    than three, deletes none of them until the admin agrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::names;
+use crate::backup_id::BackupId;
+use crate::dropbox::files::{Entry, FileMetadata};
+use crate::source::{Backup, Listing};
+use crate::state::{Mirrored, Seen};
+
+/// So many deletions in one run are never held back.
+const DELETIONS_UNSUSPICIOUS: usize = 3;
+
+/// Everything a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct World<'a> {
+    /// The source's list.
+    pub listing: &'a Listing,
+    /// What is directly in the mirror folder.
+    pub entries: &'a [Entry],
+    /// Ids met before.
+    pub seen: &'a BTreeMap<BackupId, Seen>,
+    /// Ids that wait for the admin's word.
+    pub on_hold: &'a BTreeSet<BackupId>,
+    /// Files verified before.
+    pub mirrored: &'a BTreeMap<BackupId, Mirrored>,
+    /// The admin agrees to the deletions on hold.
+    pub confirm_cleanup: bool,
+    /// Days for which a deleted backup stays in Dropbox.
+    pub keep_deleted_days: u32,
+    /// The host's timezone, for new names.
+    pub zone: Tz,
+    /// The time of the run.
+    pub now: DateTime<Utc>,
+}
+
+/// What a run is going to do, and what will be remembered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Backups that are not in Dropbox, newest first.
+    pub uploads: Vec<Upload>,
+    /// Files that this installation has not compared with their backups yet, newest first.
+    pub verifications: Vec<Verification>,
+    deletions: Vec<Deletion>,
+    /// Managed files without a finished backup that stay, and why.
+    pub kept: Vec<Kept>,
+    /// Finished backups whose verified file is in Dropbox.
+    pub unchanged: usize,
+    /// Ids seen, after this run's listing.
+    pub seen: BTreeMap<BackupId, Seen>,
+    /// Ids on hold, after this plan. Those that are deleted leave when they are.
+    pub on_hold: BTreeSet<BackupId>,
+    /// Why the list is unfit for deletions, if it is.
+    pub unfit: Option<Unfit>,
+}
+
+/// A backup to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// The backup.
+    pub backup: Backup,
+    /// Its file's name.
+    pub name: String,
+}
+
+/// A file to be compared with its backup, and replaced if it differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// The backup.
+    pub backup: Backup,
+    /// The file.
+    pub file: FileMetadata,
+}
+
+/// A file to be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// Its id.
+    pub id: BackupId,
+    /// The version that the plan was made for.
+    pub file: FileMetadata,
+}
+
+/// A managed file that stays although the source has no finished backup for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The file's name.
+    pub name: String,
+    /// Why it stays.
+    pub reason: KeepReason,
+}
+
+/// Why a managed file stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepReason {
+    /// Rule 2 or 4: the list cannot be trusted that far.
+    ListUnfit,
+    /// Rule 3: the source names it, but not as finished.
+    Unfinished,
+    /// Rule 5: this installation never saw it at the source.
+    NeverSeen,
+    /// Rule 7: it stays until then.
+    RetainedUntil(DateTime<Utc>),
+    /// Rule 8: it waits for the admin's word.
+    OnHold,
+}
+
+/// Why nothing may be deleted on the word of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Rule 2: some rows could not be used.
+    BadRows,
+    /// Rule 4: there is no finished backup in it.
+    NothingFinished,
+}
+
+impl Plan {
+    /// Makes the plan.
+    pub fn new(world: &World<'_>) -> Self {
+        let managed = managed_files(world.entries);
+        let listed: BTreeSet<&BackupId> = world.listing.backups.iter().map(|b| &b.id).collect();
+        let mut plan = Self {
+            unfit: unfit(world.listing),
+            ..Self::default()
+        };
+        plan.plan_transfers(world, &managed);
+        plan.seen = next_seen(world, &managed, &listed, plan.unfit.is_some());
+        plan.plan_deletions(world, &managed, &listed);
+        plan
+    }
+
+    /// The deletions to carry out once the uploads have been tried (rule 6).
+    pub fn deletions_after(&self, all_uploads_succeeded: bool) -> &[Deletion] {
+        if all_uploads_succeeded {
+            &self.deletions
+        } else {
+            &[]
+        }
+    }
+
+    /// Deletions that may be done first to make room, when Dropbox has run out of space. They have
+    /// passed every rule but the sixth, which asks for the very upload that needs the room.
+    pub fn deletions_for_space(&self) -> &[Deletion] {
+        &self.deletions
+    }
+
+    /// Names of the files that stay for `reason`.
+    pub fn kept_as(&self, reason: KeepReason) -> impl Iterator<Item = &str> {
+        self.kept
+            .iter()
+            .filter(move |kept| kept.reason == reason)
+            .map(|kept| kept.name.as_str())
+    }
+
+    fn plan_transfers(&mut self, world: &World<'_>, managed: &Managed<'_>) {
+        for backup in world.listing.backups.iter().filter(|b| b.finished) {
+            let files = managed.get(&backup.id).map_or(&[][..], Vec::as_slice);
+            let verified = |file: &&FileMetadata| {
+                let known = world.mirrored.get(&backup.id);
+                known.is_some_and(|known| is_unchanged(known, file))
+            };
+            if files.iter().any(verified) {
+                self.unchanged += 1;
+            } else if let Some(file) = files.first() {
+                self.verifications.push(Verification {
+                    backup: backup.clone(),
+                    file: (*file).clone(),
+                });
+            } else {
+                self.uploads.push(Upload {
+                    name: names::file_name(backup, world.zone),
+                    backup: backup.clone(),
+                });
+            }
+        }
+        let age = |backup: &Backup| (std::cmp::Reverse(backup.created_at), backup.id.clone());
+        self.uploads
+            .sort_by_cached_key(|upload| age(&upload.backup));
+        self.verifications
+            .sort_by_cached_key(|verification| age(&verification.backup));
+    }
+
+    fn plan_deletions(
+        &mut self,
+        world: &World<'_>,
+        managed: &Managed<'_>,
+        listed: &BTreeSet<&BackupId>,
+    ) {
+        // Rule 1: only managed files are looked at.
+        let backups = world.listing.backups.iter();
+        let finished: BTreeSet<&BackupId> = backups.filter(|b| b.finished).map(|b| &b.id).collect();
+        let mut due = Vec::new();
+        for (id, files) in managed.iter().filter(|(id, _)| !finished.contains(id)) {
+            match self.keep_reason(world, id, listed) {
+                Some(reason) => self.kept.extend(files.iter().map(|file| Kept {
+                    name: file.name.clone(),
+                    reason,
+                })),
+                None => due.extend(files.iter().map(|file| Deletion {
+                    id: id.clone(),
+                    file: (*file).clone(),
+                })),
+            }
+        }
+        let managed_count = managed.values().map(Vec::len).sum();
+        self.hold_back(world, listed, due, managed_count);
+    }
+
+    /// Rules 2 to 5 and 7 for one id without a finished backup.
+    fn keep_reason(
+        &self,
+        world: &World<'_>,
+        id: &BackupId,
+        listed: &BTreeSet<&BackupId>,
+    ) -> Option<KeepReason> {
+        if listed.contains(id) {
+            return Some(KeepReason::Unfinished);
+        }
+        if self.unfit.is_some() {
+            return Some(KeepReason::ListUnfit);
+        }
+        if !world.seen.contains_key(id) {
+            return Some(KeepReason::NeverSeen);
+        }
+        let missing_since = self.seen.get(id).and_then(|seen| seen.missing_since);
+        let keep = TimeDelta::days(i64::from(world.keep_deleted_days));
+        let until = missing_since.unwrap_or(world.now) + keep;
+        (until > world.now).then_some(KeepReason::RetainedUntil(until))
+    }
+
+    /// Rule 8.
+    fn hold_back(
+        &mut self,
+        world: &World<'_>,
+        listed: &BTreeSet<&BackupId>,
+        due: Vec<Deletion>,
+        managed_count: usize,
+    ) {
+        // A hold ends when its id is listed again. That of a file which is gone ends with it.
+        self.on_hold = world
+            .on_hold
+            .iter()
+            .filter(|id| !listed.contains(id) && self.seen.contains_key(id))
+            .cloned()
+            .collect();
+        let (held, fresh): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|deletion| self.on_hold.contains(&deletion.id));
+        // The admin's word counts for what was on hold when it was given, not for what is new.
+        let weighed = if world.confirm_cleanup {
+            fresh.len()
+        } else {
+            fresh.len() + held.len()
+        };
+        let suspicious = weighed > DELETIONS_UNSUSPICIOUS && weighed * 2 > managed_count;
+        if world.confirm_cleanup {
+            self.deletions.extend(held);
+        } else {
+            self.hold(held);
+        }
+        if suspicious {
+            self.hold(fresh);
+        } else {
+            self.deletions.extend(fresh);
+        }
+    }
+
+    fn hold(&mut self, deletions: Vec<Deletion>) {
+        for deletion in deletions {
+            self.kept.push(Kept {
+                name: deletion.file.name,
+                reason: KeepReason::OnHold,
+            });
+            self.on_hold.insert(deletion.id);
+        }
+    }
+}
+
+/// Managed files by id; an id can have several, from times in different timezones.
+type Managed<'a> = BTreeMap<BackupId, Vec<&'a FileMetadata>>;
+
+fn managed_files(entries: &[Entry]) -> Managed<'_> {
+    let mut managed = Managed::new();
+    for entry in entries {
+        if let Entry::File(file) = entry
+            && let Some(id) = names::recognise(&file.name)
+        {
+            managed.entry(id).or_default().push(file);
+        }
+    }
+    for files in managed.values_mut() {
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    managed
+}
+
+/// Whether a file is still the one that was verified.
+fn is_unchanged(known: &Mirrored, file: &FileMetadata) -> bool {
+    match file.content_hash {
+        Some(hash) => hash == known.content_hash,
+        None => file.rev == known.rev,
+    }
+}
+
+fn unfit(listing: &Listing) -> Option<Unfit> {
+    if !listing.problems.is_empty() {
+        Some(Unfit::BadRows)
+    } else if !listing.backups.iter().any(|backup| backup.finished) {
+        Some(Unfit::NothingFinished)
+    } else {
+        None
+    }
+}
+
+/// Adds what is listed, dates what has gone missing, and forgets what is neither listed nor in
+/// Dropbox. An unfit list adds, but dates and forgets nothing.
+fn next_seen(
+    world: &World<'_>,
+    managed: &Managed<'_>,
+    listed: &BTreeSet<&BackupId>,
+    unfit: bool,
+) -> BTreeMap<BackupId, Seen> {
+    let mut seen = world.seen.clone();
+    for backup in &world.listing.backups {
+        seen.insert(backup.id.clone(), Seen::default());
+    }
+    if !unfit {
+        seen.retain(|id, _| listed.contains(id) || managed.contains_key(id));
+        for (id, seen) in &mut seen {
+            if !listed.contains(id) {
+                // A date in the future is left from a clock that was wrong.
+                let since = seen.missing_since.unwrap_or(world.now);
+                seen.missing_since = Some(since.min(world.now));
+            }
+        }
+    }
+    seen
+}

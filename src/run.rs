@@ -1,0 +1,390 @@
+//! One run, from the lock to the last log line: setup, then mirror.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use chrono_tz::Tz;
+
+use crate::advice::{self, FIELD_UISP_TOKEN};
+use crate::clock::{self, Stop, StopReason};
+use crate::dropbox::files::Entry;
+use crate::dropbox::{self, Dropbox, Hosts};
+use crate::http::{Client, Trust};
+use crate::mirror::plan::{KeepReason, Plan, Unfit, World};
+use crate::mirror::{MIRROR_FOLDER, Mirror, Summary};
+use crate::plugin::config::{self, Change, Settings};
+use crate::plugin::lock::Lock;
+use crate::plugin::{PluginFolder, log as plugin_log, ucrm};
+use crate::setup::{NotAuthorized, Setup};
+use crate::source::uisp::Uisp;
+use crate::source::{self, Listing};
+use crate::state::{Opened, RunRecord, State};
+use crate::text;
+
+/// How a run ended, as the process's exit code tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything done, or waiting for the admin's next setup step, or another run is going on.
+    Done,
+    /// Something failed; the log says what.
+    Failed,
+}
+
+/// Names of files quoted in one line.
+const NAMES_IN_A_LINE: usize = 5;
+
+/// Does one run in `folder`. Ends early once `signalled` is set.
+pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
+    let stop = Stop::new(signalled);
+    if let Err(error) = std::fs::create_dir_all(folder.data()) {
+        log::error!(
+            "The plugin's data folder {} cannot be made. Correct the permissions of the plugin's folder. Cause: {error}.",
+            folder.data().display()
+        );
+        return End::Failed;
+    }
+    let _lock = match Lock::take(&folder.lock()) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => {
+            log::info!("Another run is still going on; this one ends without doing anything.");
+            return End::Done;
+        }
+        Err(error) => {
+            log::error!(
+                "The lock {} cannot be taken, so it is not certain that no other run is going on. Correct the permissions of the plugin's data folder. Cause: {error}.",
+                folder.lock().display()
+            );
+            return End::Failed;
+        }
+    };
+    plugin_log::trim(&folder.log());
+    let Some(mut state) = open_state(folder) else {
+        return End::Failed;
+    };
+    let known_zone = state
+        .memory
+        .timezone
+        .as_deref()
+        .and_then(|name| name.parse().ok());
+    plugin_log::set_zone(known_zone.unwrap_or(Tz::UTC));
+    log::info!(
+        "Started: backup-sync-dropbox {}.",
+        env!("CARGO_PKG_VERSION")
+    );
+
+    let started_at = clock::now();
+    let outcome = Run {
+        folder,
+        stop: &stop,
+        state: &mut state,
+    }
+    .carry_out();
+    let (end, summary) = report(&outcome, &stop);
+    if let Outcome::Setup(NotAuthorized::Waiting) = outcome {
+        return end;
+    }
+    state.memory.record_run(RunRecord {
+        started_at,
+        seconds: stop.age().as_secs(),
+        succeeded: end == End::Done,
+        uploaded: summary.uploaded as u64,
+        uploaded_bytes: summary.uploaded_bytes,
+        deleted: summary.deleted as u64,
+        error: plugin_log::last_error(),
+    });
+    if let Err(error) = state.save() {
+        log::error!(
+            "The plugin's memory (data/state.json) could not be written at the end of the run. Free disk space or correct the permissions of the plugin's data folder. Cause: {error}."
+        );
+        return End::Failed;
+    }
+    end
+}
+
+/// What a run came to.
+enum Outcome {
+    /// It ended in setup.
+    Setup(NotAuthorized),
+    /// Source or mirror folder could not be read, or the configuration cannot be used.
+    NotMirrored,
+    /// It mirrored, with this result.
+    Mirrored { summary: Summary, unchanged: usize },
+}
+
+/// Writes the last line of the run.
+fn report(outcome: &Outcome, stop: &Stop) -> (End, Summary) {
+    let took = text::duration(stop.age());
+    let Outcome::Mirrored { summary, unchanged } = outcome else {
+        return match outcome {
+            Outcome::Setup(NotAuthorized::Waiting) => {
+                log::info!(
+                    "Finished: waiting for the next step of the setup; nothing was mirrored."
+                );
+                (End::Done, Summary::default())
+            }
+            _ => {
+                log::error!(
+                    "Finished: nothing was mirrored, in {took}. The errors above say what to do."
+                );
+                (End::Failed, Summary::default())
+            }
+        };
+    };
+    let mut parts = vec![
+        format!(
+            "{} uploaded ({})",
+            summary.uploaded,
+            text::bytes(summary.uploaded_bytes)
+        ),
+        format!("{} deleted", summary.deleted),
+        format!("{} unchanged", unchanged + summary.verified),
+    ];
+    if summary.left > 0 {
+        parts.push(format!("{} left for the next run", summary.left));
+    }
+    if summary.failed > 0 {
+        parts.push(format!("{} failed", summary.failed));
+    }
+    let parts = parts.join(", ");
+    if summary.failed > 0 {
+        log::error!("Finished: {parts}, in {took}. The errors above say what to do.");
+        return (End::Failed, *summary);
+    }
+    match stop.requested().or(stop.winding_down()) {
+        Some(StopReason::Signal) => log::warn!(
+            "Finished early, because the run was asked to stop: {parts}, in {took}. The next run carries on."
+        ),
+        Some(StopReason::TimeLimit) if summary.left > 0 => log::warn!(
+            "Finished early, because the host ends runs after an hour: {parts}, in {took}. The next run carries on."
+        ),
+        _ => log::info!("Finished: {parts}, in {took}."),
+    }
+    (End::Done, *summary)
+}
+
+fn open_state(folder: &PluginFolder) -> Option<State> {
+    match State::open(&folder.state()) {
+        Ok(Opened::Sound(state)) => Some(state),
+        Ok(Opened::Rebuilt {
+            state,
+            set_aside,
+            cause,
+        }) => {
+            log::warn!(
+                "The plugin's memory (data/state.json) is damaged; it was set aside as {} and is built anew. Nothing is deleted in Dropbox in this run, and every file there is compared with its backup again. There is nothing to do. Cause: {cause}.",
+                set_aside.display()
+            );
+            Some(state)
+        }
+        Err(error) => {
+            log::error!(
+                "The plugin's memory {} cannot be read. Correct the permissions of the plugin's data folder. Cause: {error}.",
+                folder.state().display()
+            );
+            None
+        }
+    }
+}
+
+/// What a run works with.
+struct Run<'a> {
+    folder: &'a PluginFolder,
+    stop: &'a Stop,
+    state: &'a mut State,
+}
+
+impl Run<'_> {
+    fn carry_out(&mut self) -> Outcome {
+        let settings = match config::load(&self.folder.config()) {
+            Ok(settings) => settings,
+            Err(config::Error::Invalid(problems)) => {
+                problems.iter().for_each(|problem| log::error!("{problem}"));
+                return Outcome::NotMirrored;
+            }
+            Err(error) => {
+                log::error!("{error}");
+                return Outcome::NotMirrored;
+            }
+        };
+        let uisp = self.open_uisp(&settings);
+        let hosts = Hosts::from_environment().map_err(|error| log::error!("{error}"));
+        let http = Client::new(Trust::Roots, true)
+            .map_err(|error| log::error!("The HTTP client could not be set up. Correct the environment variable it names, or remove it. Cause: {error}."));
+        let (Ok(hosts), Ok(http)) = (hosts, http) else {
+            return Outcome::NotMirrored;
+        };
+        let stop = self.stop;
+        let shutdown = || {
+            http.shutdown();
+            uisp.iter().for_each(Uisp::shutdown);
+        };
+        stop.watch(shutdown, || {
+            let mut setup = Setup {
+                http: &http,
+                hosts: &hosts,
+                stop,
+                config: self.folder.config(),
+                state: self.state,
+            };
+            let authorized = match setup.authorize(&settings) {
+                Ok(authorized) => authorized,
+                // The way on is shown also where UISP's part is not configured yet.
+                Err(NotAuthorized::Waiting) if uisp.is_none() => return Outcome::NotMirrored,
+                Err(reason) => return Outcome::Setup(reason),
+            };
+            let Some(uisp) = &uisp else {
+                return Outcome::NotMirrored;
+            };
+            let dropbox = Dropbox::new(
+                http.clone(),
+                hosts.clone(),
+                stop.clone(),
+                authorized.credential,
+                authorized.access_token,
+            );
+            self.mirror(&settings, uisp, &dropbox)
+        })
+    }
+
+    /// UISP's API, or `None` with an ERROR for each thing that is missing.
+    fn open_uisp(&self, settings: &Settings) -> Option<Uisp> {
+        if settings.uisp_token.is_none() {
+            log::error!(
+                "The field \"{FIELD_UISP_TOKEN}\" of the plugin's configuration is empty. Make a token in UISP under Network, Settings, Users, API tokens (read only is enough), put it there and save."
+            );
+        }
+        let base = ucrm::uisp_api_url(&self.folder.ucrm())
+            .map_err(|error| log::error!("The address of UISP is not known, so no backup can be read. Save UISP's system settings once or reinstall the plugin to have the file written anew. Cause: {error}."));
+        let (token, base) = (settings.uisp_token.clone()?, base.ok()?);
+        Uisp::new(base, token, self.stop.clone())
+            .map_err(|error| log::error!("The HTTP client could not be set up. Correct the environment variable it names, or remove it. Cause: {error}."))
+            .ok()
+    }
+
+    fn mirror(&mut self, settings: &Settings, uisp: &Uisp, dropbox: &Dropbox) -> Outcome {
+        let (listing, zone, entries) = std::thread::scope(|scope| {
+            let entries = scope.spawn(|| dropbox.list_folder(MIRROR_FOLDER));
+            let zone = scope.spawn(|| uisp.timezone());
+            let listing = uisp.list();
+            (listing, zone.join(), entries.join())
+        });
+        // A panic in a thread has been reported by the panic hook.
+        let (Ok(zone), Ok(entries)) = (zone, entries) else {
+            return Outcome::NotMirrored;
+        };
+        let zone = self.zone(zone);
+        let (Some(listing), Some(entries)) = (usable_listing(listing), usable_entries(entries))
+        else {
+            return Outcome::NotMirrored;
+        };
+        let memory = &self.state.memory;
+        let plan = Plan::new(&World {
+            listing: &listing,
+            entries: &entries,
+            seen: &memory.seen,
+            on_hold: &memory.on_hold,
+            mirrored: &memory.mirrored,
+            confirm_cleanup: settings.confirm_cleanup,
+            keep_deleted_days: settings.keep_deleted_days,
+            zone,
+            now: clock::now(),
+        });
+        announce(&plan, &listing);
+        let summary = Mirror {
+            source: uisp,
+            dropbox,
+            stop: self.stop,
+            state: self.state,
+        }
+        .carry_out(&plan);
+        let mut summary = summary;
+        if settings.confirm_cleanup && summary.deletions_done && plan.unfit.is_none() {
+            self.untick_cleanup(&mut summary);
+        }
+        Outcome::Mirrored {
+            summary,
+            unchanged: plan.unchanged,
+        }
+    }
+
+    /// The host's timezone for this run, remembered for the next one's first lines.
+    fn zone(&mut self, asked: Result<Tz, String>) -> Tz {
+        let zone = asked.unwrap_or_else(|cause| {
+            log::warn!("UISP's timezone is not known, so times are in UTC, also in the names of new files. Backups are recognised all the same. Set the timezone in UISP's settings. Cause: {cause}.");
+            Tz::UTC
+        });
+        plugin_log::set_zone(zone);
+        self.state.memory.timezone = Some(zone.name().to_owned());
+        zone
+    }
+
+    fn untick_cleanup(&self, summary: &mut Summary) {
+        match config::change(&self.folder.config(), &Change::CleanupDone) {
+            Ok(()) => {
+                log::info!("The clean-up is done; its box in the configuration is unticked again.")
+            }
+            Err(error) => {
+                summary.failed += 1;
+                log::error!(
+                    "The clean-up is done, but its box could not be unticked; please untick it. {error}"
+                );
+            }
+        }
+    }
+}
+
+fn usable_listing(listing: Result<Listing, source::Error>) -> Option<Listing> {
+    listing
+        .map_err(|error| log::error!("UISP's list of backups could not be read, so nothing is mirrored and nothing is deleted. {}. Cause: {error}.", advice::source(&error)))
+        .ok()
+}
+
+fn usable_entries(entries: Result<Vec<Entry>, dropbox::Error>) -> Option<Vec<Entry>> {
+    entries
+        .map_err(|error| log::error!("The mirror folder in Dropbox could not be listed, so nothing is mirrored. {}. Cause: {error}.", advice::dropbox(&error)))
+        .ok()
+}
+
+/// Says what is going to happen, and what needs attention.
+fn announce(plan: &Plan, listing: &Listing) {
+    for problem in &listing.problems {
+        log::warn!("UISP's list of backups has a row that cannot be used: {problem}.");
+    }
+    match plan.unfit {
+        Some(Unfit::BadRows) => log::warn!(
+            "Because UISP's list has rows that cannot be used, nothing is deleted in Dropbox in this run; usable backups are uploaded. If this repeats, report it with the lines above."
+        ),
+        Some(Unfit::NothingFinished) => log::warn!(
+            "UISP lists no finished backup, so nothing is deleted in Dropbox. Check in UISP under Settings, Backups, that backups are made."
+        ),
+        None => {}
+    }
+    let finished = listing
+        .backups
+        .iter()
+        .filter(|backup| backup.finished)
+        .count();
+    log::info!(
+        "UISP has {}: {} to upload, {} to compare, {} unchanged.",
+        text::count(finished, "finished backup"),
+        plan.uploads.len(),
+        plan.verifications.len(),
+        plan.unchanged
+    );
+    let held: Vec<&str> = plan.kept_as(KeepReason::OnHold).collect();
+    if !held.is_empty() {
+        log::warn!(
+            "{} in Dropbox would be deleted because UISP no longer lists their backups, but that is most of what the mirror holds, as after restoring UISP from one of these backups. Nothing of it is deleted: {}. If the backups were deleted on purpose, tick \"Confirm clean-up\" in the plugin's configuration and save; otherwise there is nothing to do.",
+            text::count(held.len(), "file"),
+            text::list(held.iter().copied(), NAMES_IN_A_LINE)
+        );
+    }
+    let unknown: Vec<&str> = plan.kept_as(KeepReason::NeverSeen).collect();
+    if !unknown.is_empty() {
+        log::info!(
+            "Kept {} in Dropbox that this installation never saw in UISP (from another server, or from before): {}.",
+            text::count(unknown.len(), "backup"),
+            text::list(unknown.iter().copied(), NAMES_IN_A_LINE)
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! The three-stage authorization: from an empty form to an access token.
+//!
+//! What the stages are is pure ([`stage`]); this file carries them out. A stored token is given up
+//! by nobody but the admin: a refused one stays in the configuration, because a network that lies
+//! must not cost it.
+
+mod stage;
+
+use std::path::PathBuf;
+
+use crate::advice::{self, APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_LEGACY_TOKEN};
+use crate::clock::{Stop, StopReason};
+use crate::dropbox::oauth::{self, App};
+use crate::dropbox::{Credential, Hosts};
+use crate::http::Client;
+use crate::http::retry::{Retry, Retryable, with_retry};
+use crate::plugin::config::{self, Change, Settings};
+use crate::plugin::log::BLOCK;
+use crate::secret::Secret;
+use crate::state::{PendingAuthorization, State};
+
+use stage::{Stage, Stored, stage};
+
+/// What the authorization needs to work with.
+pub struct Setup<'a> {
+    /// Carries the requests.
+    pub http: &'a Client,
+    /// Where Dropbox is.
+    pub hosts: &'a Hosts,
+    /// When to give up.
+    pub stop: &'a Stop,
+    /// The configuration's file.
+    pub config: PathBuf,
+    /// Keeps the verifier.
+    pub state: &'a mut State,
+}
+
+/// Permission to call Dropbox.
+pub struct Authorized {
+    /// For when the access token ends.
+    pub credential: Credential,
+    /// The current access token.
+    pub access_token: Secret,
+}
+
+/// Why there is no permission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAuthorized {
+    /// The admin has been told the next step; this is no failure.
+    Waiting,
+    /// Something failed, and the log says what.
+    Failed,
+}
+
+impl Retryable for oauth::Error {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Unavailable(crate::http::Error::Network(_)) => Retry::Backoff,
+            _ => Retry::Never,
+        }
+    }
+
+    fn stopped(reason: StopReason) -> Self {
+        Self::Refused(format!("the run was stopped ({reason:?})"))
+    }
+}
+
+impl Setup<'_> {
+    /// Takes the configuration as far as it goes.
+    ///
+    /// # Errors
+    /// [`NotAuthorized`]; what there is to say has been logged.
+    pub fn authorize(&mut self, settings: &Settings) -> Result<Authorized, NotAuthorized> {
+        match stage(settings) {
+            Stage::NeedsAppKey => {
+                log::info!(target: BLOCK, "{}", app_key_guide());
+                Err(NotAuthorized::Waiting)
+            }
+            Stage::NeedsCode { app, legacy } => {
+                self.ask_for_code(&app)?;
+                legacy.map_or(Err(NotAuthorized::Waiting), |token| Ok(use_legacy(token)))
+            }
+            Stage::HasCode {
+                app,
+                code,
+                fallback,
+            } => self.exchange(&app, &code, fallback),
+            Stage::HasRefreshToken { app, refresh_token } => self.refresh(app, refresh_token),
+            Stage::HasLegacyToken(token) => Ok(use_legacy(token)),
+        }
+    }
+
+    /// Prints the authorization URL: the same one each time, until a code has been exchanged.
+    fn ask_for_code(&mut self, app: &App) -> Result<(), NotAuthorized> {
+        let verifier = self.verifier_for_url(app)?;
+        match oauth::authorization_url(self.hosts, app, verifier.as_ref()) {
+            Ok(url) => {
+                log::info!(target: BLOCK, "{}", authorization_guide(&url));
+                Ok(())
+            }
+            Err(error) => {
+                log::error!(
+                    "The authorization URL could not be made. Check the environment variables DROPBOX_API_URL and DROPBOX_WEB_URL. Cause: {error}."
+                );
+                Err(NotAuthorized::Failed)
+            }
+        }
+    }
+
+    /// The verifier for the URL: none if the app's secret protects the code, else the one of the
+    /// last URL, so that a code the admin is about to paste stays good.
+    fn verifier_for_url(&mut self, app: &App) -> Result<Option<Secret>, NotAuthorized> {
+        let pending = &mut self.state.memory.pending_authorization;
+        if app.secret.is_some() {
+            *pending = None;
+        } else if pending.as_ref().is_none_or(|p| p.app_key != app.key) {
+            *pending = Some(PendingAuthorization {
+                app_key: app.key.clone(),
+                code_verifier: oauth::new_code_verifier(),
+            });
+        }
+        let verifier = pending.as_ref().map(|p| p.code_verifier.clone());
+        // Without the stored verifier the code could not be exchanged: better no URL than that one.
+        self.save_state()?;
+        Ok(verifier)
+    }
+
+    fn exchange(
+        &mut self,
+        app: &App,
+        code: &Secret,
+        fallback: Option<Stored>,
+    ) -> Result<Authorized, NotAuthorized> {
+        // A code buys a token once: be sure first that the token can be stored.
+        if let Err(error) = config::rehearse_change(&self.config) {
+            log::error!(
+                "The access code was not used, because the token that it buys could not be stored. {error}"
+            );
+            return Err(NotAuthorized::Failed);
+        }
+        let pending = self.state.memory.pending_authorization.as_ref();
+        let verifier = pending
+            .filter(|pending| pending.app_key == app.key)
+            .map(|pending| pending.code_verifier.clone());
+        let exchanged = with_retry(self.stop, oauth::TOKEN_ROUTE, || {
+            oauth::exchange_code(self.http, self.hosts, app, code, verifier.as_ref())
+        });
+        match exchanged {
+            Ok(grant) => {
+                let change = Change::Authorized {
+                    refresh_token: &grant.refresh_token,
+                    spent_code: code,
+                };
+                if let Err(error) = config::change(&self.config, &change) {
+                    log::error!(
+                        "The new authorization could not be stored; it serves this run only. {error} Then authorize again."
+                    );
+                } else {
+                    log::info!(
+                        "Authorized: Dropbox accepted the access code. The refresh token is stored and the field \"{FIELD_ACCESS_CODE}\" is empty again."
+                    );
+                }
+                self.state.memory.pending_authorization = None;
+                self.save_state()?;
+                Ok(Authorized {
+                    credential: Credential::RefreshToken {
+                        app: app.clone(),
+                        refresh_token: grant.refresh_token,
+                    },
+                    access_token: grant.access_token,
+                })
+            }
+            Err(oauth::Error::InvalidGrant(cause) | oauth::Error::Refused(cause))
+                if self.stop.requested().is_none() =>
+            {
+                self.forget_code(code);
+                self.after_refused_code(app, fallback, &cause)
+            }
+            Err(error) => {
+                let meaning = advice::authorization(&error);
+                match fallback {
+                    Some(stored) if matches!(error, oauth::Error::Unavailable(_)) => {
+                        log::warn!(
+                            "The access code could not be exchanged yet; it stays in its field, and this run uses the stored authorization. Cause: {error}."
+                        );
+                        self.use_stored(app, stored)
+                    }
+                    _ => {
+                        log::error!(
+                            "The access code could not be exchanged; it stays in its field. {meaning}. Cause: {error}."
+                        );
+                        Err(NotAuthorized::Failed)
+                    }
+                }
+            }
+        }
+    }
+
+    fn after_refused_code(
+        &mut self,
+        app: &App,
+        fallback: Option<Stored>,
+        cause: &str,
+    ) -> Result<Authorized, NotAuthorized> {
+        let refused = format!(
+            "Dropbox refused the access code: it is wrong, was used before, has expired (codes live a few minutes), or belongs to an older authorization page. The field \"{FIELD_ACCESS_CODE}\" was emptied"
+        );
+        match fallback {
+            Some(stored) => {
+                log::warn!(
+                    "{refused}. The stored authorization is used instead. To authorize anew, clear the stored token and click \"Execute manually\". Cause: {cause}."
+                );
+                self.use_stored(app, stored)
+            }
+            None => {
+                log::error!(
+                    "{refused}. Open the address below again and paste the new code soon. Cause: {cause}."
+                );
+                // The old page's code is gone; its verifier goes with it.
+                self.state.memory.pending_authorization = None;
+                self.ask_for_code(app)?;
+                Err(NotAuthorized::Failed)
+            }
+        }
+    }
+
+    fn use_stored(&mut self, app: &App, stored: Stored) -> Result<Authorized, NotAuthorized> {
+        match stored {
+            Stored::RefreshToken(token) => self.refresh(app.clone(), token),
+            Stored::LegacyToken(token) => Ok(use_legacy(token)),
+        }
+    }
+
+    fn refresh(&mut self, app: App, refresh_token: Secret) -> Result<Authorized, NotAuthorized> {
+        let refreshed = with_retry(self.stop, oauth::TOKEN_ROUTE, || {
+            oauth::refresh(self.http, self.hosts, &app, &refresh_token)
+        });
+        match refreshed {
+            Ok(access_token) => Ok(Authorized {
+                credential: Credential::RefreshToken { app, refresh_token },
+                access_token,
+            }),
+            Err(error) => {
+                let revoked = matches!(error, oauth::Error::InvalidGrant(_));
+                let what = match &error {
+                    oauth::Error::InvalidGrant(_) => {
+                        "Dropbox no longer accepts the stored authorization"
+                    }
+                    oauth::Error::InvalidClient(_) => "Dropbox does not know the app",
+                    oauth::Error::Refused(_) => "Dropbox refused to renew the access",
+                    oauth::Error::Unavailable(_) => "Dropbox could not be asked for access",
+                };
+                log::error!("{what}. {}. Cause: {error}.", advice::authorization(&error));
+                if revoked {
+                    self.ask_for_code(&app)?;
+                }
+                Err(NotAuthorized::Failed)
+            }
+        }
+    }
+
+    fn forget_code(&self, code: &Secret) {
+        if let Err(error) = config::change(&self.config, &Change::ForgetCode { spent_code: code }) {
+            log::error!(
+                "The refused access code could not be removed from the configuration. {error}"
+            );
+        }
+    }
+
+    fn save_state(&mut self) -> Result<(), NotAuthorized> {
+        self.state.save().map_err(|error| {
+            log::error!("The plugin's memory (data/state.json) could not be written, so the authorization cannot go on. Free disk space or correct the permissions of the plugin's data folder, then click \"Execute manually\". Cause: {error}.");
+            NotAuthorized::Failed
+        })
+    }
+}
+
+fn use_legacy(token: Secret) -> Authorized {
+    log::warn!(
+        "The token in the field \"{FIELD_LEGACY_TOKEN}\" is used. Dropbox no longer issues such tokens and retires them. Fill the field \"{FIELD_APP_KEY}\", click \"Execute manually\" and follow the steps in this log; then clear the old token."
+    );
+    Authorized {
+        credential: Credential::LegacyToken(token.clone()),
+        access_token: token,
+    }
+}
+
+const FRAME: &str =
+    "================================================================================";
+
+fn app_key_guide() -> String {
+    format!(
+        "{FRAME}
+Setup, step 1 of 3: tell the plugin which Dropbox app to use.
+
+  1. Open {APP_CONSOLE}, click \"Create app\", choose \"Scoped access\" and
+     \"App folder\", and give it a name.
+  2. On the app's Permissions tab tick files.metadata.read and files.content.write,
+     then submit. (Tick files.content.read too if you want to use this plugin for
+     getting backups back.)
+  3. Copy the App key from the Settings tab into the field \"{FIELD_APP_KEY}\"
+     of this plugin's configuration and save. Then click \"Execute manually\".
+{FRAME}"
+    )
+}
+
+fn authorization_guide(url: &str) -> String {
+    format!(
+        "{FRAME}
+Setup, step 2 of 3: allow the plugin to use its folder in your Dropbox.
+
+  1. Open this address in a browser and click \"Allow\":
+
+{url}
+
+  2. Copy the access code that Dropbox shows into the field
+     \"{FIELD_ACCESS_CODE}\" of this plugin's configuration and save.
+     The code expires after a few minutes.
+  3. Click \"Execute manually\". The plugin keeps the authorization from then on.
+{FRAME}"
+    )
+}

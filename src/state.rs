@@ -1,0 +1,260 @@
+//! What the plugin remembers between runs: `data/state.json`.
+//!
+//! Nothing here decides anything, and nothing is kept that the two listings can tell. Losing the
+//! file costs no backup: without memory nothing in Dropbox was ever *seen*, so nothing is deleted.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::backup_id::BackupId;
+use crate::clock;
+use crate::dropbox::content_hash::ContentHash;
+use crate::plugin::atomic;
+use crate::secret::Secret;
+
+/// Version of the format that this program writes.
+const VERSION: u32 = 1;
+/// Runs kept for the record.
+const RUNS_MAX: usize = 60;
+
+/// Everything remembered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Memory {
+    version: u32,
+    /// IANA name of the host's timezone, for times until the host can be asked.
+    pub timezone: Option<String>,
+    /// The authorization that the admin has been asked for.
+    pub pending_authorization: Option<PendingAuthorization>,
+    /// Ids that this installation has met in the source's list and that still matter.
+    pub seen: BTreeMap<BackupId, Seen>,
+    /// Ids whose files wait for the admin's word before they are deleted.
+    pub on_hold: BTreeSet<BackupId>,
+    /// What is known to be in Dropbox, verified against the source.
+    pub mirrored: BTreeMap<BackupId, Mirrored>,
+    /// The newest runs, oldest first.
+    pub runs: VecDeque<RunRecord>,
+}
+
+/// One authorization in the making.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PendingAuthorization {
+    /// The app that the URL was made for.
+    pub app_key: String,
+    /// The verifier that belongs to the URL's challenge.
+    pub code_verifier: Secret,
+}
+
+/// A backup that the source's list has named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Seen {
+    /// Since when a complete list has not named it any more.
+    pub missing_since: Option<DateTime<Utc>>,
+}
+
+/// A file in Dropbox that was found equal to its backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirrored {
+    /// Version of the file.
+    pub rev: String,
+    /// Hash of the backup, and of the file.
+    pub content_hash: ContentHash,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// When they were compared.
+    pub verified_at: DateTime<Utc>,
+}
+
+/// One run, for the status page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub seconds: u64,
+    /// Whether everything was done.
+    pub succeeded: bool,
+    /// Files sent.
+    pub uploaded: u64,
+    /// Bytes of the files sent.
+    pub uploaded_bytes: u64,
+    /// Files deleted.
+    pub deleted: u64,
+    /// The last error, if there was one.
+    pub error: Option<String>,
+}
+
+/// The memory and the file that it lives in.
+#[derive(Debug)]
+pub struct State {
+    path: PathBuf,
+    saved: Memory,
+    /// What is remembered; changes reach the disk with [`State::save`].
+    pub memory: Memory,
+}
+
+/// How a state was found.
+#[derive(Debug)]
+pub enum Opened {
+    /// Read, or new because there was none.
+    Sound(State),
+    /// The file could not be understood; it was set aside and the memory is empty.
+    Rebuilt {
+        /// The fresh state.
+        state: State,
+        /// Where the damaged file is now.
+        set_aside: PathBuf,
+        /// What was wrong with it.
+        cause: String,
+    },
+}
+
+impl State {
+    /// Reads the state.
+    ///
+    /// # Errors
+    /// If the file can neither be read nor, being damaged, be set aside.
+    pub fn open(path: &Path) -> io::Result<Opened> {
+        let fresh = || Self {
+            path: path.to_owned(),
+            saved: Memory::default(),
+            memory: Memory::default(),
+        };
+        let content = match fs::read(path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Opened::Sound(fresh()));
+            }
+            Err(error) => return Err(error),
+        };
+        let cause = match serde_json::from_slice::<Memory>(&content) {
+            Ok(memory) if memory.version == VERSION => {
+                return Ok(Opened::Sound(Self {
+                    path: path.to_owned(),
+                    saved: memory.clone(),
+                    memory,
+                }));
+            }
+            Ok(memory) => format!("its version is {}, not {VERSION}", memory.version),
+            Err(error) => error.to_string(),
+        };
+        let name = format!(
+            "state.json.damaged-{}",
+            clock::now().format("%Y%m%dT%H%M%SZ")
+        );
+        let set_aside = path.with_file_name(name);
+        fs::rename(path, &set_aside)?;
+        Ok(Opened::Rebuilt {
+            state: fresh(),
+            set_aside,
+            cause,
+        })
+    }
+
+    /// Writes the memory to disk, synced, if it has changed.
+    ///
+    /// # Errors
+    /// If it cannot be written; the file's old content is whole then.
+    pub fn save(&mut self) -> io::Result<()> {
+        self.memory.version = VERSION;
+        if self.memory == self.saved {
+            return Ok(());
+        }
+        let content = serde_json::to_vec_pretty(&self.memory)?;
+        atomic::write(&self.path, &content)?;
+        self.saved = self.memory.clone();
+        Ok(())
+    }
+}
+
+impl Memory {
+    /// Adds a run to the record and drops the oldest beyond the bound.
+    pub fn record_run(&mut self, run: RunRecord) {
+        self.runs.push_back(run);
+        while self.runs.len() > RUNS_MAX {
+            self.runs.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sound(path: &Path) -> State {
+        match State::open(path).unwrap() {
+            Opened::Sound(state) => state,
+            Opened::Rebuilt { cause, .. } => panic!("damaged: {cause}"),
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let mut state = sound(&path);
+        let id = BackupId::parse("a-1").unwrap();
+        state.memory.seen.insert(id.clone(), Seen::default());
+        state.memory.on_hold.insert(id);
+        state.memory.timezone = Some("Europe/Prague".into());
+        state.save().unwrap();
+        assert_eq!(sound(&path).memory, state.memory);
+    }
+
+    #[test]
+    fn an_unchanged_memory_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let mut state = sound(&path);
+        state.save().unwrap();
+        fs::remove_file(&path).unwrap();
+        state.save().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_damaged_file_is_set_aside_whole() {
+        for damaged in [
+            "",
+            "{\"version\":1,\"seen\":",
+            "[]",
+            "{\"version\":99}",
+            "{\"version\":1,\"on_hold\":[\"../x\"]}",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.json");
+            fs::write(&path, damaged).unwrap();
+            let Opened::Rebuilt {
+                state, set_aside, ..
+            } = State::open(&path).unwrap()
+            else {
+                panic!("taken for sound: {damaged}");
+            };
+            assert!(state.memory.seen.is_empty() && !path.exists());
+            assert_eq!(fs::read_to_string(set_aside).unwrap(), damaged);
+        }
+    }
+
+    #[test]
+    fn the_record_of_runs_is_bounded() {
+        let mut memory = Memory::default();
+        for seconds in 0..100 {
+            memory.record_run(RunRecord {
+                started_at: clock::now(),
+                seconds,
+                succeeded: true,
+                uploaded: 0,
+                uploaded_bytes: 0,
+                deleted: 0,
+                error: None,
+            });
+        }
+        assert_eq!(memory.runs.len(), RUNS_MAX);
+        assert_eq!(memory.runs.back().map(|run| run.seconds), Some(99));
+    }
+}

@@ -1,0 +1,67 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// A number of bytes with a decimal unit: `412 MB`, `1.4 GB`.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if count < 1000 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(value < 9.95);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// A duration: `38 s`, `12 min 5 s`, `1 h 2 min`.
+pub fn duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds @ 60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        seconds => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+/// A number of things: `1 file`, `2 files`.
+pub fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
+/// The first `limit` items of a list in quotes, and how many more there are.
+pub fn list<'a>(items: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
+    let items: Vec<String> = items
+        .into_iter()
+        .map(|item| format!("\"{item}\""))
+        .collect();
+    match items.len().checked_sub(limit) {
+        None | Some(0) => items.join(", "),
+        Some(more) => format!("{} and {more} more", items[..limit].join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1000), "1.0 kB");
+        assert_eq!(bytes(411_900_000), "412 MB");
+        assert_eq!(bytes(999_700_000), "1.0 GB");
+        assert_eq!(bytes(u64::MAX), "18 EB");
+        assert_eq!(duration(Duration::from_millis(38_900)), "38 s");
+        assert_eq!(duration(Duration::from_secs(725)), "12 min 5 s");
+        assert_eq!(duration(Duration::from_secs(3720)), "1 h 2 min");
+        assert_eq!(count(1, "file"), "1 file");
+        assert_eq!(list(["a", "b", "c"], 2), "\"a\", \"b\" and 1 more");
+        assert_eq!(list(["a", "b"], 2), "\"a\", \"b\"");
+    }
+}
