@@ -1,0 +1,4 @@
+//! What a user sees: the real binary against strict stand-ins, over real sockets and TLS.
+
+mod mirroring;
+mod support;

@@ -1,0 +1,232 @@
+//! A world for one test: a Dropbox, a UISP and a plugin folder, and the binary to run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::{fs, io};
+
+use sandbox::dropbox::{Dropbox, DropboxOptions};
+use sandbox::http::TestCa;
+use sandbox::uisp::{Backup, Uisp, UispOptions};
+use serde_json::{Value, json};
+
+/// Everything around the binary.
+pub struct World {
+    /// Dropbox, over TLS.
+    pub dropbox: Dropbox,
+    /// UISP, over plain HTTP as inside the containers.
+    pub uisp: Uisp,
+    ca: TestCa,
+    folder: tempfile::TempDir,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// The lines that the run added to the log.
+    pub log: String,
+}
+
+impl World {
+    /// A world with an authorized plugin.
+    pub fn authorized() -> Self {
+        Self::authorized_with(DropboxOptions::default())
+    }
+
+    /// The same with a Dropbox of choice; its TLS is set here.
+    pub fn authorized_with(options: DropboxOptions) -> Self {
+        let world = Self::with(options);
+        let app = world.dropbox.app();
+        world.configure(json!({
+            "dropboxAppKey": app.key,
+            "dropboxAppSecret": app.secret,
+            "dropboxRefreshToken": world.dropbox.issue_refresh_token(),
+        }));
+        world
+    }
+
+    /// A world whose configuration holds nothing but UISP's token.
+    pub fn fresh() -> Self {
+        Self::with(DropboxOptions::default())
+    }
+
+    fn with(options: DropboxOptions) -> Self {
+        let ca = TestCa::new().unwrap();
+        let tls = Some(ca.issue(&Dropbox::leaf()).unwrap());
+        let dropbox = Dropbox::start(DropboxOptions { tls, ..options }).unwrap();
+        let uisp = Uisp::start(UispOptions::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("data")).unwrap();
+        let world = Self {
+            dropbox,
+            uisp,
+            ca,
+            folder,
+        };
+        let ucrm = json!({"unmsLocalUrl": world.uisp.local_url(), "pluginId": 1});
+        fs::write(world.root().join("ucrm.json"), ucrm.to_string()).unwrap();
+        world.configure(json!({"unmsApiToken": world.uisp.token()}));
+        world
+    }
+
+    /// The plugin's folder.
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file in the plugin's data folder.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.root().join("data").join(name)
+    }
+
+    /// Sets fields of the configuration, as saving the form does.
+    pub fn configure(&self, fields: Value) {
+        let mut config = self.config();
+        for (key, value) in fields.as_object().unwrap() {
+            config[key] = value.clone();
+        }
+        fs::write(self.data("config.json"), config.to_string()).unwrap();
+    }
+
+    /// The configuration as it stands on disk.
+    pub fn config(&self) -> Value {
+        match fs::read(self.data("config.json")) {
+            Ok(content) => serde_json::from_slice(&content).unwrap(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => json!({}),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The state as it stands on disk.
+    pub fn state(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.data("state.json")).unwrap()).unwrap()
+    }
+
+    /// The whole log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.data("plugin.log")).unwrap_or_default()
+    }
+
+    /// The binary's command line, ready for more.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_backup-sync-dropbox"));
+        command
+            .arg("--root")
+            .arg(self.root())
+            .env_clear()
+            .env("SSL_CERT_FILE", self.ca.pem_path())
+            .env("DROPBOX_API_URL", self.dropbox.api_url())
+            .env("DROPBOX_CONTENT_URL", self.dropbox.content_url())
+            .env("DROPBOX_WEB_URL", self.dropbox.web_url())
+            // Waits between tries pass quickly; nothing here measures time.
+            .env("BACKUP_SYNC_CLOCK_SPEED", "200")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Starts a run.
+    pub fn start(&self) -> Child {
+        self.command().spawn().unwrap()
+    }
+
+    /// Does one run.
+    pub fn run(&self) -> Ended {
+        self.run_as(&mut self.command())
+    }
+
+    /// Does one run with this command line.
+    pub fn run_as(&self, command: &mut Command) -> Ended {
+        let before = self.log().len();
+        let output = command.output().unwrap();
+        let log = self.log();
+        assert!(
+            output.stdout.is_empty(),
+            "a run prints nothing: {}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        Ended {
+            code: output.status.code(),
+            log: log.get(before..).unwrap_or(&log).to_owned(),
+        }
+    }
+
+    /// Does one run that must end well.
+    pub fn run_well(&self) -> Ended {
+        let ended = self.run();
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        assert!(!ended.log.contains("ERROR"), "{}", ended.log);
+        ended
+    }
+
+    /// Does one run that must fail, and say so in its last line.
+    pub fn run_badly(&self) -> Ended {
+        let ended = self.run();
+        assert_eq!(ended.code, Some(1), "{}", ended.log);
+        assert!(
+            ended.last_line().starts_with("ERROR: Finished"),
+            "{}",
+            ended.log
+        );
+        ended
+    }
+
+    /// Adds finished backups number `from` to `to`, of `size` bytes each.
+    pub fn add_backups(&self, from: u32, to: u32, size: u64) {
+        for number in from..=to {
+            self.uisp.add(Backup::numbered(number, size));
+        }
+    }
+
+    /// Removes a numbered backup at the host.
+    pub fn remove_backup(&self, number: u32) {
+        assert!(self.uisp.remove(&Backup::numbered(number, 0).id));
+    }
+
+    /// Asserts that the managed files are exactly the finished backups, with the right content.
+    pub fn assert_mirrored(&self) {
+        let mut expected: Vec<(String, String)> = self
+            .uisp
+            .backups()
+            .iter()
+            .filter(|backup| backup.state == "success")
+            .map(|backup| (backup.id.clone(), backup.content_hash()))
+            .collect();
+        let mut stored: Vec<(String, String)> = self
+            .dropbox
+            .files()
+            .into_iter()
+            .map(|file| {
+                let (_, id) = file.path.rsplit_once('_').unwrap();
+                (id.trim_end_matches(".unms").to_owned(), file.content_hash)
+            })
+            .collect();
+        expected.sort();
+        stored.sort();
+        assert_eq!(stored, expected);
+    }
+
+    /// How many requests a route got.
+    pub fn count(&self, route: &str) -> usize {
+        self.dropbox.traffic().count(route)
+    }
+}
+
+impl Ended {
+    /// The last line of the log, without its time.
+    pub fn last_line(&self) -> &str {
+        let line = self.log.lines().last().unwrap_or_default();
+        line.rsplit_once(" (").map_or(line, |(text, _)| text)
+    }
+
+    /// Asserts that the log has a line with all these parts.
+    pub fn assert_line(&self, parts: &[&str]) {
+        let found = self
+            .log
+            .lines()
+            .any(|line| parts.iter().all(|part| line.contains(part)));
+        assert!(found, "no line with {parts:?} in:\n{}", self.log);
+    }
+}

@@ -1,0 +1,50 @@
+//! The web pages that an admin sees: the question, the code to copy, and the refusal.
+
+/// The page that asks; its form repeats the query, so that nothing is kept between the two requests.
+pub(super) fn question(query: &str, app: &str, scopes: &[String]) -> String {
+    let scopes: String = scopes
+        .iter()
+        .map(|scope| format!("<li><code>{}</code></li>", escape(scope)))
+        .collect();
+    page(&format!(
+        "<p>The app <b>{}</b> would like to use its folder in your Dropbox, with these permissions:</p>\
+         <ul>{scopes}</ul>\
+         <form method=\"post\" action=\"/oauth2/authorize\">\
+         <input type=\"hidden\" name=\"query\" value=\"{}\">\
+         <button type=\"submit\">Allow</button></form>",
+        escape(app),
+        escape(query),
+    ))
+}
+
+/// The page that shows the code.
+pub(super) fn code(code: &str) -> String {
+    page(&format!(
+        "<p>Copy this access code into the app:</p>\
+         <p><input id=\"auth-code\" size=\"60\" readonly value=\"{}\"></p>",
+        escape(code)
+    ))
+}
+
+/// The page that says what is wrong with the link.
+pub(super) fn refusal(why: &str) -> String {
+    page(&format!(
+        "<p>This app's request is not valid:</p><p><code>{}</code></p>",
+        escape(why)
+    ))
+}
+
+fn page(content: &str) -> String {
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Dropbox stand-in</title>\
+         <body style=\"font-family:sans-serif;max-width:40em;margin:3em auto\">\
+         <h1>Dropbox stand-in</h1>{content}</body></html>"
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+}

@@ -1,0 +1,350 @@
+//! The host's rules, tried with a small plugin written in PHP.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use super::*;
+
+const MAIN: &str = "<?php
+file_put_contents(__DIR__ . '/data/plugin.log', getcwd() . ' ' . getenv('GIVEN') . ' ' . getenv('HOME') . \"\\n\");
+echo 'out'; fwrite(STDERR, 'err'); exit(is_file(__DIR__ . '/.ucrm-plugin-running') ? 5 : 6);";
+
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn host(&self) -> PluginHost {
+        let php = find_php().expect("these tests need php: ./build.sh test installs it");
+        PluginHost::new(self.folder.path().join("plugins"), "http://unms:8081/nms/")
+            .with_env("GIVEN", "value")
+            .with_launch(Launch::Php(php))
+    }
+
+    fn zip(&self, files: &[(&str, &str)]) -> PathBuf {
+        let path = self.folder.path().join("upload.zip");
+        let mut zip = ZipWriter::new(fs::File::create(&path).unwrap());
+        for (name, content) in files {
+            zip.start_file(*name, SimpleFileOptions::default()).unwrap();
+            zip.write_all(content.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap();
+        path
+    }
+
+    fn try_install(&self) -> anyhow::Result<Plugin> {
+        self.host()
+            .install(&self.zip(&[("manifest.json", &manifest(&json!([]))), ("main.php", MAIN)]))
+    }
+
+    fn install(&self) -> Plugin {
+        self.try_install().unwrap()
+    }
+
+    fn install_enabled(&self) -> Plugin {
+        let mut plugin = self.install();
+        plugin.save_form(&[("token", "t")]).unwrap();
+        plugin.enable().unwrap();
+        plugin
+    }
+}
+
+/// A manifest with a required text, an optional text, a checkbox, and more fields.
+fn manifest(more: &Value) -> String {
+    let mut fields = vec![
+        json!({"key": "token", "label": "Token"}),
+        json!({"key": "note", "label": "Note", "required": 0}),
+        json!({"key": "tick", "label": "Tick", "required": 0, "type": "checkbox"}),
+    ];
+    fields.extend(more.as_array().unwrap().iter().cloned());
+    json!({
+        "version": "1",
+        "information": {
+            "name": "sample", "displayName": "Sample", "description": "A sample.", "url": "https://example.com/",
+            "version": "1.0.0", "author": "nobody", "unmsVersionCompliancy": {"min": "2.1.0", "max": null},
+        },
+        "configuration": fields,
+    })
+    .to_string()
+}
+
+fn config(plugin: &Plugin) -> Value {
+    Value::Object(plugin.config().unwrap())
+}
+
+#[test]
+fn refuses_archives_that_the_host_refuses() {
+    let world = World::new();
+    let manifest = manifest(&json!([]));
+    for (files, reason) in [
+        (
+            vec![
+                ("folder/manifest.json", manifest.as_str()),
+                ("folder/main.php", MAIN),
+            ],
+            "could not be found in the ZIP",
+        ),
+        (
+            vec![("manifest.json", "{"), ("main.php", MAIN)],
+            "not valid JSON",
+        ),
+        (vec![("manifest.json", &manifest)], "main.php"),
+        (
+            vec![
+                ("manifest.json", &manifest),
+                ("main.php", MAIN),
+                ("ucrm.json", "{}"),
+            ],
+            "reserved file ucrm.json",
+        ),
+        (
+            vec![
+                ("manifest.json", &manifest),
+                ("main.php", MAIN),
+                (".ucrm-plugin-running", ""),
+            ],
+            "reserved",
+        ),
+    ] {
+        let error = world.host().install(&world.zip(&files)).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn installs_disabled_with_an_empty_form() {
+    let world = World::new();
+    let mut plugin = world.install();
+    assert!(!plugin.is_enabled() && plugin.start().is_err());
+    assert_eq!(
+        config(&plugin),
+        json!({"token": null, "note": null, "tick": false})
+    );
+    assert!(plugin.enable().unwrap_err().to_string().contains("Token"));
+
+    let ucrm: Value =
+        serde_json::from_slice(&fs::read(plugin.root().join("ucrm.json")).unwrap()).unwrap();
+    assert_eq!(ucrm["unmsLocalUrl"], "http://unms:8081/nms/");
+    assert_eq!(ucrm["pluginAppKey"], Value::Null);
+    assert!(
+        world
+            .try_install()
+            .unwrap_err()
+            .to_string()
+            .contains("installed already")
+    );
+}
+
+#[test]
+fn saves_the_form_as_the_host_does() {
+    let world = World::new();
+    let plugin = world.install();
+    let path = plugin.root().join("data/config.json");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+
+    plugin
+        .save_form(&[("token", " a/b "), ("note", "  "), ("tick", "on")])
+        .unwrap();
+    assert_eq!(
+        config(&plugin),
+        json!({"token": "a/b", "note": null, "tick": true})
+    );
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        r#"{"token":"a\/b","note":null,"tick":true}"#
+    );
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(
+        plugin
+            .save_form(&[("token", "")])
+            .unwrap_err()
+            .to_string()
+            .contains("must not be empty")
+    );
+    assert!(plugin.save_form(&[("unknown", "")]).is_err());
+
+    // A page opened before the plugin wrote its own value overwrites it.
+    let stale = plugin.form().unwrap();
+    fs::write(
+        &path,
+        r#"{"token":"t","note":"written by the plugin","tick":false,"own":1}"#,
+    )
+    .unwrap();
+    plugin.submit_form(&stale).unwrap();
+    assert_eq!(
+        config(&plugin),
+        json!({"token": "a/b", "note": null, "tick": true})
+    );
+}
+
+#[test]
+fn runs_main_php_under_the_running_marker() {
+    let world = World::new();
+    let plugin = world.install_enabled();
+    let outcome = plugin.execute().unwrap();
+    assert_eq!(outcome.exit_code, Some(5), "the marker was there");
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("out", "err")
+    );
+    assert_eq!(
+        plugin.log(),
+        "/ value \n",
+        "another working directory, a clean environment"
+    );
+    assert!(!plugin.is_running());
+}
+
+#[test]
+fn runs_one_at_a_time_and_carries_out_requests() {
+    let world = World::new();
+    let plugin = world.install_enabled();
+    assert!(plugin.start_requested().unwrap().is_none());
+    plugin.request_execution().unwrap();
+
+    let run = plugin.start().unwrap();
+    assert!(plugin.is_running() && plugin.start().is_err());
+    assert!(
+        plugin.start_requested().unwrap().is_none(),
+        "not while it runs"
+    );
+    drop(run);
+
+    let run = plugin
+        .start_requested()
+        .unwrap()
+        .expect("the request is still there");
+    assert!(!plugin.is_execution_requested());
+    run.wait().unwrap();
+    assert!(!plugin.is_running());
+}
+
+#[test]
+fn kills_a_run() {
+    let world = World::new();
+    let plugin = world.install_enabled();
+    fs::write(plugin.root().join("main.php"), "<?php sleep(600);").unwrap();
+    let outcome = plugin.start().unwrap().kill().unwrap();
+    assert_eq!(outcome.exit_code, None);
+    assert!(!plugin.is_running());
+
+    let run = plugin.start().unwrap();
+    send_signal(run.pid(), Signal::Term).unwrap();
+    assert_eq!(run.wait().unwrap().exit_code, None);
+}
+
+#[test]
+fn an_update_keeps_data_and_replaces_everything_else() {
+    let world = World::new();
+    let mut plugin = world.install_enabled();
+    let path = |name: &str| plugin.root().join(name);
+    let [old_file, state, shipped] = ["old.php", "data/state.json", "data/shipped"].map(path);
+    fs::write(&old_file, "").unwrap();
+    fs::write(&state, "{}").unwrap();
+    fs::write(
+        plugin.root().join("data/config.json"),
+        r#"{"token":"t","note":"kept","gone":"x"}"#,
+    )
+    .unwrap();
+
+    let manifest = manifest(&json!([{"key": "new", "label": "New", "required": 0}]));
+    let files = [
+        ("manifest.json", manifest.as_str()),
+        ("main.php", "<?php exit(0);"),
+        ("data/shipped", ""),
+    ];
+    plugin.update(&world.zip(&files)).unwrap();
+
+    assert!(plugin.is_enabled());
+    assert!(!old_file.exists() && state.exists() && !shipped.exists());
+    assert_eq!(
+        config(&plugin),
+        json!({"token": "t", "note": "kept", "tick": false, "new": null})
+    );
+    assert_eq!(plugin.execute().unwrap().exit_code, Some(0));
+}
+
+#[test]
+fn an_update_with_a_new_required_field_disables_the_plugin() {
+    let world = World::new();
+    let mut plugin = world.install_enabled();
+    let manifest = manifest(&json!([{"key": "new", "label": "New"}]));
+    plugin
+        .update(&world.zip(&[("manifest.json", &manifest), ("main.php", MAIN)]))
+        .unwrap();
+    assert!(!plugin.is_enabled());
+}
+
+#[test]
+fn an_update_is_refused_while_the_plugin_runs() {
+    let world = World::new();
+    let mut plugin = world.install_enabled();
+    fs::write(plugin.root().join("main.php"), "<?php sleep(600);").unwrap();
+    let run = plugin.start().unwrap();
+    let zip = world.zip(&[("manifest.json", &manifest(&json!([]))), ("main.php", MAIN)]);
+    assert!(
+        plugin
+            .update(&zip)
+            .unwrap_err()
+            .to_string()
+            .contains("running")
+    );
+    assert!(plugin.clone().remove().is_err());
+    drop(run);
+    plugin.update(&zip).unwrap();
+    plugin.remove().unwrap();
+}
+
+#[test]
+fn hooks_run_after_their_event() {
+    let world = World::new();
+    let hook = |name: &str| {
+        format!("<?php file_put_contents(__DIR__ . '/data/plugin.log', '{name} ', FILE_APPEND);")
+    };
+    let [install, configure, enable] = ["install", "configure", "enable"].map(hook);
+    let files = [
+        ("manifest.json", manifest(&json!([]))),
+        ("main.php", MAIN.to_owned()),
+        ("hook_install.php", install),
+        ("hook_configure.php", configure),
+        ("hook_enable.php", enable),
+    ];
+    let files: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, content)| (*name, content.as_str()))
+        .collect();
+    let mut plugin = world.host().install(&world.zip(&files)).unwrap();
+    assert_eq!(
+        plugin
+            .save_form(&[("token", "t")])
+            .unwrap()
+            .unwrap()
+            .exit_code,
+        Some(0)
+    );
+    plugin.enable().unwrap();
+    assert_eq!(plugin.log(), "install configure enable ");
+}
+
+#[test]
+fn opens_a_folder_that_another_version_left() {
+    let world = World::new();
+    let root = world.install_enabled().root().to_owned();
+    assert_eq!(root.file_name(), Some(Path::new("sample").as_os_str()));
+    let plugin = world.host().open("sample").unwrap();
+    assert!(plugin.is_enabled());
+    assert_eq!(config(&plugin)["token"], "t");
+}
