@@ -23,7 +23,7 @@ pub const APP_CONSOLE: &str = "https://www.dropbox.com/developers/apps";
 /// How to authorize again.
 pub fn authorize_again() -> String {
     format!(
-        "To authorize again, clear the field \"{FIELD_REFRESH_TOKEN}\" in the plugin's configuration, save, and click \"Execute manually\"; the log then shows what to do"
+        "To authorize again, clear the fields \"{FIELD_REFRESH_TOKEN}\" and \"{FIELD_LEGACY_TOKEN}\" in the plugin's configuration, save, and click \"Execute manually\"; the log then shows what to do"
     )
 }
 

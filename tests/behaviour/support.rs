@@ -51,6 +51,17 @@ impl World {
         Self::with(DropboxOptions::default())
     }
 
+    /// A world whose configuration names the app, but holds no authorization.
+    pub fn with_app(has_secret: bool) -> Self {
+        let world = Self::fresh();
+        let app = world.dropbox.app();
+        world.configure(json!({
+            "dropboxAppKey": app.key,
+            "dropboxAppSecret": has_secret.then_some(app.secret),
+        }));
+        world
+    }
+
     fn with(options: DropboxOptions) -> Self {
         let ca = TestCa::new().unwrap();
         let tls = Some(ca.issue(&Dropbox::leaf()).unwrap());
@@ -127,6 +138,29 @@ impl World {
         command
     }
 
+    /// The same with files limited to `bytes`, so that writing a larger one fails as on a full
+    /// disk, also for root.
+    pub fn command_with_full_disk(&self, bytes: usize) -> Command {
+        let plain = self.command();
+        let mut command = Command::new("sh");
+        // The limit counts blocks of 512 bytes. Passing it is a signal, unless that is ignored.
+        command
+            .args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\""])
+            .arg((bytes / 512).to_string())
+            .arg(plain.get_program())
+            .args(plain.get_args())
+            .env_clear()
+            .envs(
+                plain
+                    .get_envs()
+                    .filter_map(|(key, value)| Some((key, value?))),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
     /// Starts a run.
     pub fn start(&self) -> Child {
         self.command().spawn().unwrap()
@@ -171,6 +205,13 @@ impl World {
             ended.log
         );
         ended
+    }
+
+    /// Does what the admin does with the URL in the log: allows, copies the code into the form.
+    pub fn allow_and_paste(&self, ended: &Ended) -> String {
+        let code = self.dropbox.allow(ended.url()).unwrap();
+        self.configure(json!({"dropboxAccessCode": code}));
+        code
     }
 
     /// Adds finished backups number `from` to `to`, of `size` bytes each.
@@ -219,6 +260,12 @@ impl Ended {
     pub fn last_line(&self) -> &str {
         let line = self.log.lines().last().unwrap_or_default();
         line.rsplit_once(" (").map_or(line, |(text, _)| text)
+    }
+
+    /// The authorization URL that the run printed.
+    pub fn url(&self) -> &str {
+        let url = self.log.lines().find(|line| line.contains("/authorize?"));
+        url.unwrap_or_else(|| panic!("no URL in:\n{}", self.log))
     }
 
     /// Asserts that the log has a line with all these parts.

@@ -107,6 +107,15 @@ pub struct OpenSession {
     pub received_bytes: u64,
 }
 
+/// Another writer in the account, a desktop client for instance, that holds the namespace until dropped.
+pub struct NamespaceHold(Arc<Shared>);
+
+impl Drop for NamespaceHold {
+    fn drop(&mut self) {
+        self.0.world().is_writing = false;
+    }
+}
+
 /// A running stand-in. Dropping it stops its three listeners.
 pub struct Dropbox {
     shared: Arc<Shared>,
@@ -428,6 +437,12 @@ impl Dropbox {
         let mut world = self.shared.world();
         world.allocated_bytes = allocated_bytes;
         world.used_elsewhere_bytes = used_elsewhere_bytes;
+    }
+
+    /// Lets another writer hold the namespace: commits and deletions meanwhile answer 429.
+    pub fn hold_namespace(&self) -> NamespaceHold {
+        self.shared.world().is_writing = true;
+        NamespaceHold(Arc::clone(&self.shared))
     }
 
     /// Makes every existing listing cursor answer `reset`.

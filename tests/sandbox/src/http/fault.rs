@@ -138,6 +138,16 @@ impl Action {
         }
     }
 
+    /// What the log says about it: bodies would only blow it up.
+    pub(super) fn label(&self) -> String {
+        match self {
+            Self::Status { code, .. } => format!("Status({code})"),
+            Self::Hold(_) => "Hold".into(),
+            Self::HoldAnswer(_) => "HoldAnswer".into(),
+            other => format!("{other:?}"),
+        }
+    }
+
     /// The same action with a header added; only a `Status` has headers.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: &str) -> Self {

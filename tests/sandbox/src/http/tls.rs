@@ -8,6 +8,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::NamedTempFile;
 
 /// A certificate and key ready for a server; TLS 1.2 and 1.3, as Dropbox requires 1.2 or newer.
@@ -46,12 +47,15 @@ impl TestCa {
     /// # Errors
     /// When the temporary file cannot be written.
     pub fn new() -> anyhow::Result<Self> {
+        // Two authorities of one name would be told apart only by a failing signature.
+        static AUTHORITIES: AtomicU64 = AtomicU64::new(1);
+        let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params
             .distinguished_name
-            .push(DnType::CommonName, "Sandbox test CA");
+            .push(DnType::CommonName, format!("Sandbox test CA {number}"));
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         let pem = certificate.pem();

@@ -29,7 +29,7 @@ pub struct Exchange {
     pub status: Option<u16>,
     /// Bytes of response body sent so far.
     pub response_bytes: u64,
-    /// The fault that struck, in its debug form.
+    /// The fault that struck, for example `Status(503)` or `AnswerLost`.
     pub fault: Option<String>,
 }
 
@@ -166,7 +166,7 @@ impl Traffic {
             host: head.host().to_owned(),
             target: head.target.clone(),
             headers: head.headers.clone(),
-            fault: action.as_ref().map(|action| format!("{action:?}")),
+            fault: action.as_ref().map(Action::label),
             ..Exchange::default()
         });
         self.logged.notify_all();

@@ -43,7 +43,15 @@ impl Tour {
             shown: 0,
             stage: 0,
         };
-        tour.announce("The admin uploads the ZIP on UISP's plugin page");
+        println!(
+            "\nEverything here runs on this machine, against stand-ins: UISP at {},",
+            tour.world.uisp.local_url()
+        );
+        println!(
+            "Dropbox at {} (over TLS, with a test authority), and UISP's plugin host.",
+            tour.world.dropbox.api_url()
+        );
+        tour.announce("The admin uploads the ZIP on UISP's plugin page; UISP has five backups");
         say(&format!(
             "{} {} is installed.",
             tour.plugin.manifest().display_name,
@@ -101,7 +109,7 @@ impl Tour {
             "the code field was not emptied"
         );
         say("In the form, the refresh token is filled in and the code field is empty again.");
-        self.check_mirror()
+        self.show_mirror()
     }
 
     fn has_nothing_to_do(&mut self) -> Result<()> {
@@ -132,7 +140,7 @@ impl Tour {
             megabytes(backup.size)
         ));
         self.execute()?;
-        self.check_mirror()
+        self.show_mirror()
     }
 
     fn mirrors_a_deletion(&mut self) -> Result<()> {
@@ -158,7 +166,7 @@ impl Tour {
             self.world.dropbox.read("/holiday.jpg").is_some(),
             "a foreign file was deleted"
         );
-        self.check_mirror()
+        self.show_mirror()
     }
 
     fn survives_an_empty_list(&mut self) -> Result<()> {
@@ -185,6 +193,7 @@ impl Tour {
             self.world.dropbox.paths().len() == files,
             "files were deleted without being asked"
         );
+        self.show_mirror()?;
 
         say("The admin read the warning, and it is right: the box is ticked.");
         self.save(&[("confirmCleanup", "on")])?;
@@ -194,7 +203,7 @@ impl Tour {
             config["confirmCleanup"] == false,
             "the box was not unticked"
         );
-        self.check_mirror()
+        self.show_mirror()
     }
 
     fn announce(&mut self, title: &str) {
@@ -248,19 +257,25 @@ impl Tour {
         }
     }
 
-    /// Shows the mirror folder; every backup must be there with the very hash of the source.
-    fn check_mirror(&self) -> Result<()> {
+    /// Shows the mirror folder after a run that changed it, and checks it.
+    fn show_mirror(&self) -> Result<()> {
         let backups = self.world.uisp.backups();
         for file in self.world.dropbox.files() {
             let source = backups.iter().find(|backup| file.path.contains(&backup.id));
             let remark = match source {
                 Some(source) if source.content_hash() == file.content_hash => "same as at UISP",
                 Some(_) => "DIFFERS from UISP",
-                None => "not a backup of this server, left alone",
+                None => "not on UISP's list, kept",
             };
             let (path, size, hash) = (&file.path, megabytes(file.size), &file.content_hash[..12]);
-            println!("Dropbox | {path:<70} {size:>9}  hash {hash}..  {remark}");
+            println!("Dropbox | {path:<69} {size:>8}  hash {hash}..  {remark}");
         }
+        self.check_mirror()
+    }
+
+    /// Every backup must be in the mirror folder, with the very hash of its source.
+    fn check_mirror(&self) -> Result<()> {
+        let backups = self.world.uisp.backups();
         for backup in &backups {
             let file = self
                 .world
@@ -272,6 +287,10 @@ impl Tour {
                 file.path
             );
         }
+        say(&format!(
+            "Checked: each of UISP's backups ({}) is in Dropbox with the same content hash.",
+            backups.len()
+        ));
         Ok(())
     }
 }

@@ -118,5 +118,6 @@ pub fn authorization_link(log: &str) -> Option<&str> {
 
 /// A size as people read it.
 pub fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+    let tenths = (bytes + 50_000) / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
 }
