@@ -126,6 +126,7 @@ pub fn authorization(error: &oauth::Error) -> String {
         oauth::Error::Unavailable(_) => {
             "The stored authorization is kept. The next run tries again; if this repeats, check the server's internet connection, DNS and proxy settings".into()
         }
+        oauth::Error::Stopped(_) => "The next run carries on".into(),
         oauth::Error::Refused(_) => format!(
             "The stored authorization is kept. Compare \"{FIELD_APP_KEY}\" and \"{FIELD_APP_SECRET}\" with your app's Settings tab at {APP_CONSOLE}"
         ),

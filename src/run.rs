@@ -107,6 +107,8 @@ enum Outcome {
     Setup(NotAuthorized),
     /// Source or mirror folder could not be read, or the configuration cannot be used.
     NotMirrored,
+    /// It had to stop before it knew what to do.
+    Stopped,
     /// It mirrored, with this result.
     Mirrored { summary: Summary, unchanged: usize },
 }
@@ -119,6 +121,12 @@ fn report(outcome: &Outcome, stop: &Stop) -> (End, Summary) {
             Outcome::Setup(NotAuthorized::Waiting) => {
                 log::info!(
                     "Finished: waiting for the next step of the setup; nothing was mirrored."
+                );
+                (End::Done, Summary::default())
+            }
+            Outcome::Setup(NotAuthorized::Stopped) | Outcome::Stopped => {
+                log::warn!(
+                    "Finished early, because the run was asked to stop or took too long: nothing was mirrored, in {took}. The next run carries on."
                 );
                 (End::Done, Summary::default())
             }
@@ -272,6 +280,9 @@ impl Run<'_> {
         let (Ok(zone), Ok(entries)) = (zone, entries) else {
             return Outcome::NotMirrored;
         };
+        if self.stop.requested().is_some() {
+            return Outcome::Stopped;
+        }
         let zone = self.zone(zone);
         let (Some(listing), Some(entries)) = (usable_listing(listing), usable_entries(entries))
         else {
@@ -307,11 +318,12 @@ impl Run<'_> {
         }
     }
 
-    /// The host's timezone for this run, remembered for the next one's first lines.
+    /// The host's timezone: UISP's word, else that of an earlier run, else UTC.
     fn zone(&mut self, asked: Result<Tz, String>) -> Tz {
         let zone = asked.unwrap_or_else(|cause| {
-            log::warn!("UISP's timezone is not known, so times are in UTC, also in the names of new files. Backups are recognised all the same. Set the timezone in UISP's settings. Cause: {cause}.");
-            Tz::UTC
+            let zone = plugin_log::zone();
+            log::warn!("UISP's timezone is not known, so times are in {}, also in the names of new files. Backups are recognised all the same. If this repeats, set the timezone in UISP's settings. Cause: {cause}.", zone.name());
+            zone
         });
         plugin_log::set_zone(zone);
         self.state.memory.timezone = Some(zone.name().to_owned());

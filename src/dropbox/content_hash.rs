@@ -31,6 +31,16 @@ impl ContentHash {
         hasher.finish().content_hash
     }
 
+    /// The digest as it is; also good for writing down a block's hash.
+    pub fn from_bytes(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
+    /// The digest's bytes.
+    pub fn into_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Joins the hashes of all blocks, in order.
     pub fn of_blocks<'a>(blocks: impl IntoIterator<Item = &'a BlockHash>) -> Self {
         let mut overall = Sha256::new();
@@ -112,13 +122,6 @@ impl ContentHasher {
             }
             piece = later;
         }
-    }
-
-    /// Takes a whole block whose hash is known; only at a block boundary.
-    pub fn update_block(&mut self, hash: &BlockHash, length: usize) {
-        debug_assert_eq!(self.block_filled, 0, "not at a block boundary");
-        self.overall.update(hash);
-        self.bytes += length as u64;
     }
 
     /// The length and hash of everything taken.

@@ -12,7 +12,7 @@ use crate::http::{self, Response};
 const EXCERPT_CHARS: usize = 200;
 
 /// Why a call of Dropbox's API did not succeed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// No complete answer; whether the call was carried out is unknown.
     #[error("Dropbox could not be reached ({route}: {cause})")]

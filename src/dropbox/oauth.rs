@@ -12,6 +12,8 @@ use oauth2::{
 use ureq::http as wire;
 
 use super::Hosts;
+use crate::clock::StopReason;
+use crate::http::retry::{Retry, Retryable};
 use crate::http::{self, Body, Patience};
 use crate::secret::Secret;
 
@@ -47,6 +49,22 @@ pub enum Error {
     /// No usable answer; says nothing about code or token.
     #[error("{0}")]
     Unavailable(http::Error),
+    /// The run had to stop before there was an answer.
+    #[error("the run was stopped")]
+    Stopped(StopReason),
+}
+
+impl Retryable for Error {
+    fn retry(&self) -> Retry {
+        match self {
+            Self::Unavailable(http::Error::Network(_)) => Retry::Backoff,
+            _ => Retry::Never,
+        }
+    }
+
+    fn stopped(reason: StopReason) -> Self {
+        Self::Stopped(reason)
+    }
 }
 
 /// What a code is exchanged for.

@@ -52,7 +52,7 @@ pub fn is_loopback(url: &url::Url) -> bool {
 }
 
 /// Why no complete answer arrived.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The connection could not be made, broke, or fell silent.
     #[error("{0}")]

@@ -4,9 +4,11 @@ pub mod names;
 pub mod plan;
 pub mod transfer;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::advice;
+use crate::backup_id::BackupId;
 use crate::clock::{self, Stop};
 use crate::dropbox::Dropbox;
 use crate::dropbox::content_hash::Digested;
@@ -15,7 +17,7 @@ use crate::source::{Backup, Source};
 use crate::state::{Mirrored, State};
 use crate::text;
 use plan::{Deletion, Plan, Verification};
-use transfer::{Job, Outcome};
+use transfer::{Job, Observer, Outcome, UnderWay};
 
 /// What a run did, for its last line and its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +67,8 @@ impl Mirror<'_> {
         memory.seen.clone_from(&plan.seen);
         memory.on_hold.clone_from(&plan.on_hold);
         memory.mirrored.retain(|id, _| plan.seen.contains_key(id));
+        let sent: BTreeSet<&BackupId> = plan.transferred().map(|backup| &backup.id).collect();
+        self.state.journals.retain(|id| sent.contains(id));
         // What was seen is on disk before anything is done on the strength of it.
         self.save(&mut summary);
 
@@ -127,28 +131,16 @@ impl Mirror<'_> {
             return;
         }
         let (source, dropbox, stop) = (self.source, self.dropbox, self.stop);
-        let mut not_begun = Vec::new();
-        let mut done = |index: usize, outcome: Outcome| {
-            let job = &jobs[index];
-            match outcome {
-                Outcome::Stored {
-                    file,
-                    digested,
-                    took,
-                } => self.note_stored(job, &file, digested, took, summary),
-                Outcome::NotBegun => not_begun.push(index),
-                Outcome::Failed(error) if error.is_stopped() => summary.left += 1,
-                Outcome::Failed(error) => match &mut short_of_space {
-                    Some(jobs) if error.is_out_of_space() => jobs.push(index),
-                    _ => {
-                        summary.failed += 1;
-                        let name = job.path.rsplit('/').next().unwrap_or_default();
-                        log::error!("{}", upload_failed(name, &error));
-                    }
-                },
-            }
+        let journals = self.state.journals.clone();
+        let mut sending = Sending {
+            mirror: self,
+            jobs,
+            summary,
+            short_of_space: short_of_space.as_deref_mut(),
+            not_begun: Vec::new(),
         };
-        transfer::send(source, dropbox, stop, jobs, &mut done);
+        transfer::send(source, dropbox, stop, &journals, jobs, &mut sending);
+        let mut not_begun = sending.not_begun;
         match short_of_space {
             Some(jobs) if !jobs.is_empty() => jobs.append(&mut not_begun),
             _ => summary.left += not_begun.len(),
@@ -316,6 +308,41 @@ impl Mirror<'_> {
     }
 }
 
+/// Follows the transfers of one batch of jobs.
+struct Sending<'m, 'w, 'a> {
+    mirror: &'m mut Mirror<'w>,
+    jobs: &'a [Job],
+    summary: &'a mut Summary,
+    short_of_space: Option<&'a mut Vec<usize>>,
+    not_begun: Vec<usize>,
+}
+
+impl Observer for Sending<'_, '_, '_> {
+    fn settled(&mut self, index: usize, outcome: Outcome) {
+        let job = &self.jobs[index];
+        match outcome {
+            Outcome::Stored {
+                file,
+                digested,
+                took,
+            } => self
+                .mirror
+                .note_stored(job, &file, digested, took, self.summary),
+            Outcome::NotBegun => self.not_begun.push(index),
+            Outcome::Failed(error) if error.is_stopped() => self.summary.left += 1,
+            Outcome::Failed(error) => match &mut self.short_of_space {
+                Some(jobs) if error.is_out_of_space() => jobs.push(index),
+                _ => {
+                    self.summary.failed += 1;
+                    log::error!("{}", upload_failed(job.name(), &error));
+                }
+            },
+        }
+    }
+
+    fn under_way(&mut self, _transfers: &[UnderWay]) {}
+}
+
 fn equals(file: &FileMetadata, digested: Digested) -> bool {
     file.content_hash == Some(digested.content_hash) && file.size == digested.bytes
 }
@@ -329,7 +356,6 @@ fn upload_failed(name: &str, error: &transfer::Error) -> String {
     let meaning = match error {
         transfer::Error::Source(error) => advice::source(error),
         transfer::Error::Dropbox(error) => advice::dropbox(error),
-        transfer::Error::CommitFailed(_) => "The next run tries again".into(),
         transfer::Error::HashMismatch { .. } => {
             "The bad copy was removed. The connection or the server's memory may be faulty; the next run tries again".into()
         }

@@ -160,6 +160,16 @@ impl Plan {
         &self.deletions
     }
 
+    /// Backups whose content may have to be sent in this run.
+    pub fn transferred(&self) -> impl Iterator<Item = &Backup> {
+        let uploads = self.uploads.iter().map(|upload| &upload.backup);
+        uploads.chain(
+            self.verifications
+                .iter()
+                .map(|verification| &verification.backup),
+        )
+    }
+
     /// Names of the files that stay for `reason`.
     pub fn kept_as(&self, reason: KeepReason) -> impl Iterator<Item = &str> {
         self.kept

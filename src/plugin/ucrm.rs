@@ -1,5 +1,6 @@
 //! `ucrm.json`, which the host writes into the plugin's root: its own addresses.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
@@ -51,15 +52,13 @@ pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
         .map(str::trim)
         .filter(|text| !text.is_empty())
         .ok_or_else(|| unusable("it names no unmsLocalUrl".into()))?;
-    let base = format!("{}/api/v2.1/", text.trim_end_matches('/'));
-    let url = Url::parse(&base)
-        .map_err(|error| unusable(format!("unmsLocalUrl {text:?} is no URL ({error})")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(unusable(format!(
-            "unmsLocalUrl {text:?} is no http or https URL"
-        )));
+    let no_url = |cause: &dyn Display| unusable(format!("unmsLocalUrl {text:?}: {cause}"));
+    let host = Url::parse(text).map_err(|error| no_url(&error))?;
+    if !matches!(host.scheme(), "http" | "https") {
+        return Err(no_url(&"it is no http or https address"));
     }
-    Ok(url)
+    let base = format!("{}/api/v2.1/", text.trim_end_matches('/'));
+    Url::parse(&base).map_err(|error| no_url(&error))
 }
 
 #[cfg(test)]

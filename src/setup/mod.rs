@@ -9,11 +9,11 @@ mod stage;
 use std::path::PathBuf;
 
 use crate::advice::{self, APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_LEGACY_TOKEN};
-use crate::clock::{Stop, StopReason};
+use crate::clock::Stop;
 use crate::dropbox::oauth::{self, App};
 use crate::dropbox::{Credential, Hosts};
 use crate::http::Client;
-use crate::http::retry::{Retry, Retryable, with_retry};
+use crate::http::retry::with_retry;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::log::BLOCK;
 use crate::secret::Secret;
@@ -50,19 +50,8 @@ pub enum NotAuthorized {
     Waiting,
     /// Something failed, and the log says what.
     Failed,
-}
-
-impl Retryable for oauth::Error {
-    fn retry(&self) -> Retry {
-        match self {
-            Self::Unavailable(crate::http::Error::Network(_)) => Retry::Backoff,
-            _ => Retry::Never,
-        }
-    }
-
-    fn stopped(reason: StopReason) -> Self {
-        Self::Refused(format!("the run was stopped ({reason:?})"))
-    }
+    /// The run had to stop before it was decided.
+    Stopped,
 }
 
 impl Setup<'_> {
@@ -142,8 +131,14 @@ impl Setup<'_> {
         let verifier = pending
             .filter(|pending| pending.app_key == app.key)
             .map(|pending| pending.code_verifier.clone());
+        // A code that was asked for with a challenge is exchanged with its verifier and no secret,
+        // also when the secret has been filled in since.
+        let exchanging = App {
+            key: app.key.clone(),
+            secret: app.secret.clone().filter(|_| verifier.is_none()),
+        };
         let exchanged = with_retry(self.stop, oauth::TOKEN_ROUTE, || {
-            oauth::exchange_code(self.http, self.hosts, app, code, verifier.as_ref())
+            oauth::exchange_code(self.http, self.hosts, &exchanging, code, verifier.as_ref())
         });
         match exchanged {
             Ok(grant) => {
@@ -170,9 +165,8 @@ impl Setup<'_> {
                     access_token: grant.access_token,
                 })
             }
-            Err(oauth::Error::InvalidGrant(cause) | oauth::Error::Refused(cause))
-                if self.stop.requested().is_none() =>
-            {
+            Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
+            Err(oauth::Error::InvalidGrant(cause) | oauth::Error::Refused(cause)) => {
                 self.forget_code(code);
                 self.after_refused_code(app, fallback, &cause)
             }
@@ -240,6 +234,7 @@ impl Setup<'_> {
                 credential: Credential::RefreshToken { app, refresh_token },
                 access_token,
             }),
+            Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
             Err(error) => {
                 let revoked = matches!(error, oauth::Error::InvalidGrant(_));
                 let what = match &error {
@@ -248,7 +243,9 @@ impl Setup<'_> {
                     }
                     oauth::Error::InvalidClient(_) => "Dropbox does not know the app",
                     oauth::Error::Refused(_) => "Dropbox refused to renew the access",
-                    oauth::Error::Unavailable(_) => "Dropbox could not be asked for access",
+                    oauth::Error::Unavailable(_) | oauth::Error::Stopped(_) => {
+                        "Dropbox could not be asked for access"
+                    }
                 };
                 log::error!("{what}. {}. Cause: {error}.", advice::authorization(&error));
                 if revoked {
@@ -296,8 +293,7 @@ Setup, step 1 of 3: tell the plugin which Dropbox app to use.
   1. Open {APP_CONSOLE}, click \"Create app\", choose \"Scoped access\" and
      \"App folder\", and give it a name.
   2. On the app's Permissions tab tick files.metadata.read and files.content.write,
-     then submit. (Tick files.content.read too if you want to use this plugin for
-     getting backups back.)
+     then submit.
   3. Copy the App key from the Settings tab into the field \"{FIELD_APP_KEY}\"
      of this plugin's configuration and save. Then click \"Execute manually\".
 {FRAME}"

@@ -1,15 +1,16 @@
 //! What the lanes do: one request at a time, each with its retries.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use super::budget::Lease;
 use super::{Error, Event, Job, Shared, Ticket};
-use crate::clock::Stop;
-use crate::dropbox::content_hash::{ContentHash, Digested};
+use crate::clock::{Stop, StopReason};
+use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata};
 use crate::dropbox::{self, Dropbox};
 use crate::http::Body;
-use crate::http::retry::{Retryable, next_wait};
+use crate::http::retry::{Retry, Retryable, next_wait};
+use crate::state::journal::{Journal, Journals};
 
 /// Content under its lease.
 #[derive(Debug)]
@@ -20,13 +21,22 @@ pub struct Block {
     pub lease: Lease,
 }
 
+/// An upload session, and the journal that lets a later run go on with it.
+#[derive(Debug)]
+pub struct Session {
+    /// Dropbox's name for it.
+    pub id: String,
+    /// What Dropbox holds of it.
+    pub journal: Journal,
+}
+
 /// An upload session that holds a whole backup and is closed.
 #[derive(Clone, Debug)]
 pub struct ReadySession {
     /// The attempt that filled it.
     pub ticket: Ticket,
     /// The session.
-    pub session_id: String,
+    pub session: Arc<Session>,
     /// What the session should hold.
     pub digested: Digested,
 }
@@ -48,16 +58,18 @@ pub enum Work {
         /// The attempt it belongs to.
         ticket: Ticket,
         /// The session.
-        session_id: String,
-        /// Where the block begins.
-        offset: u64,
+        session: Arc<Session>,
+        /// Which block of the backup it is.
+        index: u64,
+        /// Its hash.
+        hash: BlockHash,
         /// The content.
         block: Block,
     },
     /// Close a session that holds all whole blocks; sends the shorter last one, if there is one.
     Close {
         /// The session, and what it holds after this.
-        session: ReadySession,
+        ready: ReadySession,
         /// The last block.
         tail: Option<Block>,
     },
@@ -70,7 +82,7 @@ impl Work {
     fn ticket(&self) -> Option<Ticket> {
         match self {
             Self::Small { ticket, .. } | Self::Append { ticket, .. } => Some(*ticket),
-            Self::Close { session, .. } => Some(session.ticket),
+            Self::Close { ready, .. } => Some(ready.ticket),
             Self::Commit(_) => None,
         }
     }
@@ -86,6 +98,8 @@ pub struct Lane<'a> {
     pub jobs: &'a [Job],
     /// Which attempts are over.
     pub shared: &'a Shared,
+    /// Where sessions are noted for the next run.
+    pub journals: &'a Journals,
 }
 
 impl Lane<'_> {
@@ -107,10 +121,12 @@ impl Lane<'_> {
                 let (content, _leases): (Vec<Vec<u8>>, Vec<Lease>) =
                     blocks.into_iter().map(|b| (b.bytes, b.lease)).unzip();
                 let started = self.dropbox.start_closed_session(&content);
-                let ready = started.map(|session_id| {
+                let ready = started.map(|id| {
+                    let journal = self.journals.begin(&self.jobs[ticket.job].backup.id, &id);
+                    journal.note_complete(digested);
                     Event::Ready(ReadySession {
                         ticket,
-                        session_id,
+                        session: Arc::new(Session { id, journal }),
                         digested,
                     })
                 });
@@ -118,18 +134,30 @@ impl Lane<'_> {
             }
             Work::Append {
                 ticket,
-                session_id,
-                offset,
+                session,
+                index,
+                hash,
                 block,
             } => {
-                let sent = self.append(&session_id, offset, false, &block.bytes);
-                (ticket, sent.map(|()| Event::Appended(ticket)))
+                let offset = index * BLOCK_BYTES as u64;
+                let sent = self.append(&session.id, offset, false, &block.bytes);
+                let appended = sent.map(|()| {
+                    // Before this lane sends anything else, so that a killed run loses one block a
+                    // lane at most.
+                    session.journal.note_block(index, &hash);
+                    Event::Appended(ticket)
+                });
+                (ticket, appended)
             }
-            Work::Close { session, tail } => {
+            Work::Close { ready, tail } => {
                 let tail = tail.as_ref().map_or(&[][..], |block| &block.bytes);
-                let offset = session.digested.bytes - tail.len() as u64;
-                let closed = self.append(&session.session_id, offset, true, tail);
-                (session.ticket, closed.map(|()| Event::Ready(session)))
+                let offset = ready.digested.bytes - tail.len() as u64;
+                let closed = self.append(&ready.session.id, offset, true, tail);
+                let closed = closed.map(|()| {
+                    ready.session.journal.note_complete(ready.digested);
+                    Event::Ready(ready.clone())
+                });
+                (ready.ticket, closed)
             }
         };
         result.unwrap_or_else(|error| Event::Failed(ticket, error.into()))
@@ -170,42 +198,27 @@ impl Lane<'_> {
 
     /// Commits a batch; entries that meet another writer are tried again after a wait.
     fn finish(&self, batch: &[ReadySession]) -> Vec<Result<FileMetadata, Error>> {
-        let mut results: Vec<Option<Result<FileMetadata, dropbox::Error>>> = Vec::new();
-        results.resize_with(batch.len(), || None);
+        let mut results: Vec<Option<Result<FileMetadata, dropbox::Error>>> =
+            vec![None; batch.len()];
         for attempt in 1.. {
             let open: Vec<usize> = (0..batch.len())
-                .filter(|&index| !matches!(&results[index], Some(result) if is_final(result)))
+                .filter(|&index| match &results[index] {
+                    None => true,
+                    Some(Ok(_)) => false,
+                    Some(Err(error)) => error.retry() != Retry::Never,
+                })
                 .collect();
             let commits: Vec<Commit<'_>> = open
                 .iter()
                 .map(|&index| self.commit_of(&batch[index]))
                 .collect();
-            match self.dropbox.finish_batch(&commits) {
-                Ok(entries) => {
-                    for (&index, entry) in open.iter().zip(entries) {
-                        results[index] = Some(entry);
-                    }
-                }
-                Err(error) => {
-                    // The call as a whole has had its retries.
-                    let text = error.to_string();
-                    log::debug!("The commit of {} files failed: {text}", open.len());
-                    let mut error = Some(error);
-                    return results
-                        .into_iter()
-                        .map(|result| match result {
-                            Some(result) if is_final(&result) => result.map_err(Error::Dropbox),
-                            _ => Err(error
-                                .take()
-                                .map_or_else(|| Error::CommitFailed(text.clone()), Error::Dropbox)),
-                        })
-                        .collect();
-                }
-            }
-            let wait = results
+            let entries = self.dropbox.finish_batch(&commits);
+            // A call that failed as a whole has had its retries.
+            let is_over = entries.is_err();
+            let entries = entries.unwrap_or_else(|error| vec![Err(error); open.len()]);
+            let wait = entries
                 .iter()
-                .flatten()
-                .filter_map(|result| result.as_ref().err())
+                .filter_map(|entry| entry.as_ref().err())
                 .filter_map(|error| {
                     next_wait(
                         error.retry(),
@@ -215,26 +228,27 @@ impl Lane<'_> {
                     )
                 })
                 .max();
-            let Some(wait) = wait else { break };
-            if self.stop.sleep(wait.max(Duration::from_millis(1))).is_err() {
-                break;
+            for (index, entry) in open.into_iter().zip(entries) {
+                results[index] = Some(entry);
+            }
+            match wait {
+                Some(wait) if !is_over && self.stop.sleep(wait).is_ok() => {}
+                _ => break,
             }
         }
-        results
-            .into_iter()
-            .zip(batch)
-            .map(|(result, session)| match result {
-                Some(Ok(file)) => Ok(file),
-                Some(Err(error)) => self.look_for(session, error),
-                None => Err(Error::CommitFailed("it was not tried".into())),
-            })
-            .collect()
+        let look =
+            |(result, session): (Option<Result<FileMetadata, dropbox::Error>>, &ReadySession)| {
+                let untried = || Err(dropbox::Error::Stopped(StopReason::Signal));
+                let result = result.unwrap_or_else(untried);
+                result.or_else(|error| self.look_for(session, error))
+            };
+        results.into_iter().zip(batch).map(look).collect()
     }
 
     fn commit_of<'b>(&'b self, session: &'b ReadySession) -> Commit<'b> {
         let job = &self.jobs[session.ticket.job];
         Commit {
-            session_id: &session.session_id,
+            session_id: &session.session.id,
             length: session.digested.bytes,
             path: &job.path,
             mode: &job.mode,
@@ -285,13 +299,5 @@ impl Lane<'_> {
                 file.name
             );
         }
-    }
-}
-
-/// Whether a result will not change by trying again.
-fn is_final(result: &Result<FileMetadata, dropbox::Error>) -> bool {
-    match result {
-        Ok(_) => true,
-        Err(error) => error.retry() == crate::http::retry::Retry::Never,
     }
 }

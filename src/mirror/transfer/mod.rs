@@ -31,6 +31,7 @@ use crate::dropbox::content_hash::{BLOCK_BYTES, ContentHash, Digested};
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox};
 use crate::source::{self, Backup, Source};
+use crate::state::journal::Journals;
 
 /// Requests in flight. Eight connections saturate a link of which one connection gets a fifth.
 const LANES: usize = 8;
@@ -41,6 +42,8 @@ const SMALL_BLOCKS: usize = 2;
 /// A finished session waits this long for company before it is committed; doubled each time, so
 /// that the number of commits stays small however long a run takes.
 const COMMIT_AFTER: Duration = Duration::from_secs(60);
+/// How often progress is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How often a backup is sent again from its start within one run.
 const RESTARTS_MAX: u32 = 2;
 
@@ -55,6 +58,13 @@ pub struct Job {
     pub mode: WriteMode,
 }
 
+impl Job {
+    /// Name of the file, for messages.
+    pub fn name(&self) -> &str {
+        self.path.rsplit('/').next().unwrap_or(&self.path)
+    }
+}
+
 /// Why a backup did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -64,9 +74,6 @@ pub enum Error {
     /// Sending failed.
     #[error(transparent)]
     Dropbox(#[from] dropbox::Error),
-    /// The batch that this file was part of failed.
-    #[error("the commit failed: {0}")]
-    CommitFailed(String),
     /// Dropbox stored something else than what was read; it was removed.
     #[error("Dropbox stored a content with the hash {stored} instead of {expected}")]
     HashMismatch {
@@ -131,6 +138,29 @@ pub enum Outcome {
     NotBegun,
 }
 
+/// How far a large backup has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Index of the job.
+    pub job: usize,
+    /// Bytes that Dropbox holds.
+    pub held: u64,
+    /// The whole length in bytes, where the source announced it.
+    pub length: Option<u64>,
+    /// Bytes sent by this run.
+    pub sent: u64,
+    /// Since this run began with it.
+    pub took: Duration,
+}
+
+/// Follows transfers, on the thread that called [`send`].
+pub trait Observer {
+    /// A job's fate is known.
+    fn settled(&mut self, job: usize, outcome: Outcome);
+    /// How far the large backups have come, every few seconds.
+    fn under_way(&mut self, transfers: &[UnderWay]);
+}
+
 /// One attempt at one job. What still arrives of an earlier attempt is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ticket {
@@ -145,8 +175,16 @@ enum Event {
     Begun(Ticket),
     /// The reader leaves a job alone.
     NotBegun(Ticket),
+    /// A backup turned out to be large.
+    Large {
+        ticket: Ticket,
+        /// Bytes that Dropbox holds already.
+        held: u64,
+        /// The whole length, where it is known.
+        length: Option<u64>,
+    },
     /// The reader has read a large backup to its end.
-    Read(Ticket, LargeEnd),
+    Read(LargeEnd),
     /// Dropbox holds one more whole block.
     Appended(Ticket),
     /// A session is closed and complete.
@@ -162,8 +200,8 @@ enum Event {
 /// What closing a large backup's session takes.
 #[derive(Debug)]
 struct LargeEnd {
-    session: ReadySession,
-    /// Whole blocks that must have arrived before.
+    ready: ReadySession,
+    /// Whole blocks that this attempt sends and that must have arrived before.
     blocks: u64,
     /// The shorter last block, which travels with the closing request.
     tail: Option<Block>,
@@ -183,15 +221,16 @@ impl Shared {
     }
 }
 
-/// Sends all `jobs`, in their order, and calls `done` for each as soon as its fate is known.
+/// Sends all `jobs`, in their order, and tells `observer` each one's fate as soon as it is known.
 ///
 /// One job's failure does not keep the others from being sent, unless it shows that none can be.
 pub fn send(
     source: &dyn Source,
     dropbox: &Dropbox,
     stop: &Stop,
+    journals: &Journals,
     jobs: &[Job],
-    done: &mut dyn FnMut(usize, Outcome),
+    observer: &mut dyn Observer,
 ) {
     let queue = Queue::default();
     let shared = Shared {
@@ -205,6 +244,7 @@ pub fn send(
         stop,
         jobs,
         shared: &shared,
+        journals,
     };
     let reading = Reading {
         source,
@@ -214,6 +254,7 @@ pub fn send(
         shared: &shared,
         queue: &queue,
         budget: Budget::new(BUDGET_BYTES),
+        journals,
     };
     std::thread::scope(|scope| {
         for _ in 0..LANES {
@@ -228,7 +269,9 @@ pub fn send(
         }
         scope.spawn(move || reading.run(&tickets, &event_sender));
         let coordinator = Coordinator {
-            jobs: jobs.iter().map(|_| Progress::default()).collect(),
+            jobs,
+            progress: jobs.iter().map(|_| Progress::default()).collect(),
+            reported: Stopwatch::start(),
             ready: Vec::new(),
             ready_since: Stopwatch::start(),
             committing: false,
@@ -236,7 +279,8 @@ pub fn send(
             queue: &queue,
             shared: &shared,
             tickets: ticket_sender,
-            done,
+            journals,
+            observer,
         };
         coordinator.run(&events);
         queue.close();
@@ -249,15 +293,20 @@ struct Progress {
     since: Option<Stopwatch>,
     attempt: u32,
     settled: bool,
-    /// Whole blocks of this attempt that Dropbox holds.
+    /// Whole blocks that this attempt has sent.
     appended: u64,
+    /// Bytes that earlier runs have sent, and the whole length; set for a large backup.
+    large: Option<(u64, Option<u64>)>,
     /// Set once a large backup has been read to its end.
     end: Option<LargeEnd>,
 }
 
 /// Follows every job from the first byte to the commit.
 struct Coordinator<'a> {
-    jobs: Vec<Progress>,
+    jobs: &'a [Job],
+    progress: Vec<Progress>,
+    /// When progress was reported last.
+    reported: Stopwatch,
     /// Closed sessions that wait for their commit, and since when.
     ready: Vec<ReadySession>,
     ready_since: Stopwatch,
@@ -266,28 +315,30 @@ struct Coordinator<'a> {
     queue: &'a Queue,
     shared: &'a Shared,
     tickets: Sender<Ticket>,
-    done: &'a mut dyn FnMut(usize, Outcome),
+    journals: &'a Journals,
+    observer: &'a mut dyn Observer,
 }
 
 impl Coordinator<'_> {
     fn run(mut self, events: &Receiver<Event>) {
-        for job in 0..self.jobs.len() {
+        for job in 0..self.progress.len() {
             self.begin(job);
         }
-        let mut open = self.jobs.len();
+        let mut open = self.progress.len();
         while open > 0 {
             match events.recv_timeout(Duration::from_secs(1)) {
                 Ok(event) => self.handle(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            open = self.jobs.iter().filter(|job| !job.settled).count();
+            open = self.progress.iter().filter(|job| !job.settled).count();
             self.commit_if_due(open);
+            self.report_progress();
         }
     }
 
     fn begin(&mut self, job: usize) {
-        let attempt = self.jobs[job].attempt;
+        let attempt = self.progress[job].attempt;
         if self.tickets.send(Ticket { job, attempt }).is_err() {
             log::debug!("The reader has ended before the coordinator.");
         }
@@ -297,42 +348,49 @@ impl Coordinator<'_> {
         match event {
             Event::Stale => {}
             Event::Begun(ticket) => {
-                self.jobs[ticket.job]
+                self.progress[ticket.job]
                     .since
                     .get_or_insert_with(Stopwatch::start);
             }
             Event::NotBegun(ticket) => self.settle(ticket.job, Outcome::NotBegun),
             Event::Appended(ticket) if !self.shared.is_stale(ticket) => {
-                self.jobs[ticket.job].appended += 1;
+                self.progress[ticket.job].appended += 1;
                 self.close_if_complete(ticket.job);
             }
-            Event::Read(ticket, end) if !self.shared.is_stale(ticket) => {
-                self.jobs[ticket.job].end = Some(end);
-                self.close_if_complete(ticket.job);
+            Event::Large {
+                ticket,
+                held,
+                length,
+            } => self.progress[ticket.job].large = Some((held, length)),
+            Event::Read(end) if !self.shared.is_stale(end.ready.ticket) => {
+                let job = end.ready.ticket.job;
+                self.progress[job].end = Some(end);
+                self.close_if_complete(job);
             }
-            Event::Ready(session) if !self.shared.is_stale(session.ticket) => {
+            Event::Ready(ready) if !self.shared.is_stale(ready.ticket) => {
                 if self.ready.is_empty() {
                     self.ready_since = Stopwatch::start();
                 }
-                self.ready.push(session);
+                self.ready.push(ready);
             }
             Event::Failed(ticket, error) if !self.shared.is_stale(ticket) => {
                 self.fail(ticket.job, error);
             }
-            Event::Appended(_) | Event::Read(..) | Event::Ready(_) | Event::Failed(..) => {}
+            Event::Appended(_) | Event::Read(_) | Event::Ready(_) | Event::Failed(..) => {}
             Event::Committed(results) => {
                 self.committing = false;
                 for (session, result) in results {
                     let job = session.ticket.job;
                     match result {
                         Ok(file) => {
-                            let since = self.jobs[job].since;
+                            let since = self.progress[job].since;
                             let outcome = Outcome::Stored {
                                 file,
                                 digested: session.digested,
                                 took: since.map_or(Duration::ZERO, |since| since.elapsed()),
                             };
                             self.settle(job, outcome);
+                            self.journals.remove(&self.jobs[job].backup.id);
                         }
                         Err(error) => self.fail(job, error),
                     }
@@ -344,11 +402,11 @@ impl Coordinator<'_> {
     /// Closes a large backup's session once every whole block has arrived: Dropbox takes nothing
     /// more afterwards.
     fn close_if_complete(&mut self, job: usize) {
-        let progress = &mut self.jobs[job];
+        let progress = &mut self.progress[job];
         let appended = progress.appended;
         if let Some(end) = progress.end.take_if(|end| end.blocks == appended) {
             self.queue.push_first(Work::Close {
-                session: end.session,
+                ready: end.ready,
                 tail: end.tail,
             });
         }
@@ -374,7 +432,7 @@ impl Coordinator<'_> {
     }
 
     fn fail(&mut self, job: usize, error: Error) {
-        let progress = &mut self.jobs[job];
+        let progress = &mut self.progress[job];
         progress.attempt += 1;
         progress.appended = 0;
         progress.end = None;
@@ -382,17 +440,51 @@ impl Coordinator<'_> {
         if error.ends_all_uploads() {
             self.shared.pointless.store(true, Ordering::Relaxed);
         }
-        if error.is_worth_a_restart() && progress.attempt <= RESTARTS_MAX {
-            log::debug!("Upload {job} starts again. Cause: {error}");
-            self.begin(job);
-        } else {
-            self.settle(job, Outcome::Failed(error));
+        let restarts = progress.attempt <= RESTARTS_MAX;
+        if error.is_worth_a_restart() {
+            self.journals.remove(&self.jobs[job].backup.id);
+            if restarts {
+                log::info!(
+                    "The upload of \"{}\" begins again from its start. Cause: {error}.",
+                    self.jobs[job].name()
+                );
+                return self.begin(job);
+            }
         }
+        self.settle(job, Outcome::Failed(error));
+    }
+
+    /// Tells the observer every few seconds how far the large backups have come.
+    fn report_progress(&mut self) {
+        if self.reported.elapsed() < REPORT_EVERY {
+            return;
+        }
+        self.reported = Stopwatch::start();
+        let under_way = |(job, progress): (usize, &Progress)| {
+            let (held, length) = progress.large.filter(|_| !progress.settled)?;
+            let sent = progress.appended * BLOCK_BYTES as u64;
+            Some(UnderWay {
+                job,
+                held: held + sent,
+                length,
+                sent,
+                took: progress
+                    .since
+                    .map_or(Duration::ZERO, |since| since.elapsed()),
+            })
+        };
+        let all: Vec<UnderWay> = self
+            .progress
+            .iter()
+            .enumerate()
+            .filter_map(under_way)
+            .collect();
+        self.observer.under_way(&all);
     }
 
     fn settle(&mut self, job: usize, outcome: Outcome) {
-        if !std::mem::replace(&mut self.jobs[job].settled, true) {
-            (self.done)(job, outcome);
+        if !std::mem::replace(&mut self.progress[job].settled, true) {
+            self.observer.settled(job, outcome);
         }
     }
 }

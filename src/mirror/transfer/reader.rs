@@ -30,13 +30,27 @@ impl<'a> BackupReader<'a> {
     /// # Errors
     /// The source's last error.
     pub fn open(source: &'a dyn Source, backup: &'a Backup, stop: &'a Stop) -> Result<Self, Error> {
+        Self::resume(source, backup, stop, Vec::new())
+    }
+
+    /// Opens `backup` behind the blocks that an earlier run has read. A source that cannot begin
+    /// there is read from its start and must send the same blocks again.
+    ///
+    /// # Errors
+    /// The source's last error; [`Error::Changed`] if the blocks differ.
+    pub fn resume(
+        source: &'a dyn Source,
+        backup: &'a Backup,
+        stop: &'a Stop,
+        hashes: Vec<BlockHash>,
+    ) -> Result<Self, Error> {
         let mut reader = Self {
             source,
             backup,
             stop,
             stream: None,
-            hashes: Vec::new(),
-            bytes: 0,
+            bytes: (hashes.len() * BLOCK_BYTES) as u64,
+            hashes,
         };
         with_retry(stop, "the download", || reader.ensure_open())?;
         Ok(reader)
@@ -47,9 +61,14 @@ impl<'a> BackupReader<'a> {
         self.stream.as_ref().and_then(|stream| stream.length)
     }
 
-    /// Bytes read so far.
+    /// Bytes read so far, by earlier runs too.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Hashes of the blocks read so far.
+    pub fn hashes(&self) -> &[BlockHash] {
+        &self.hashes
     }
 
     /// The next block: 4 MiB, or what is left; `None` at the end.

@@ -1,18 +1,21 @@
 //! The reader thread: turns backups into work for the lanes, one after another.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::budget::Budget;
-use super::lane::{Block, ReadySession, Work};
+use super::lane::{Block, ReadySession, Session, Work};
 use super::queue::Queue;
 use super::reader::BackupReader;
 use super::{Error, Event, Job, LargeEnd, SMALL_BLOCKS, Shared, Ticket};
 use crate::clock::Stop;
 use crate::dropbox::Dropbox;
-use crate::dropbox::content_hash::BLOCK_BYTES;
-use crate::source::Source;
+use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
+use crate::source::{self, Source};
+use crate::state::journal::{Journals, Unfinished};
+use crate::text;
 
 /// Everything that reading needs.
 pub struct Reading<'a> {
@@ -23,6 +26,7 @@ pub struct Reading<'a> {
     pub shared: &'a Shared,
     pub queue: &'a Queue,
     pub budget: Arc<Budget>,
+    pub journals: &'a Journals,
 }
 
 impl Reading<'_> {
@@ -40,28 +44,79 @@ impl Reading<'_> {
                 continue;
             }
             tell(Event::Begun(ticket));
-            match self.read(ticket) {
+            match self.read(ticket, &tell) {
                 Ok(None) => {}
-                Ok(Some(end)) => tell(Event::Read(ticket, end)),
+                Ok(Some(event)) => tell(event),
                 Err(error) => tell(Event::Failed(ticket, error)),
             }
         }
     }
 
-    /// Reads one backup and hands its content to the lanes. For a large one, returns what closing
-    /// its session takes.
-    fn read(&self, ticket: Ticket) -> Result<Option<LargeEnd>, Error> {
+    /// Reads one backup, or what earlier runs have left of it, and hands its content to the lanes.
+    /// Returns what the coordinator has to do next, if it is not for the lanes to say.
+    fn read(&self, ticket: Ticket, tell: &dyn Fn(Event)) -> Result<Option<Event>, Error> {
+        let id = &self.jobs[ticket.job].backup.id;
+        if let Some(unfinished) = self.journals.unfinished(id) {
+            match self.carry_on(ticket, unfinished, tell) {
+                Err(Error::Source(source::Error::Changed)) => {
+                    log::info!(
+                        "The upload of \"{}\" begins again from its start: UISP sends another content than before the interruption.",
+                        self.jobs[ticket.job].name()
+                    );
+                    self.journals.remove(id);
+                }
+                outcome => return outcome,
+            }
+        }
+        self.send_whole(ticket, tell)
+    }
+
+    /// Goes on with the session that an earlier run has left.
+    fn carry_on(
+        &self,
+        ticket: Ticket,
+        unfinished: Unfinished,
+        tell: &dyn Fn(Event),
+    ) -> Result<Option<Event>, Error> {
+        let job = &self.jobs[ticket.job];
+        let session = Arc::new(Session {
+            id: unfinished.session_id,
+            journal: self.journals.resume(&job.backup.id),
+        });
+        if let Some(digested) = unfinished.complete {
+            log::info!(
+                "\"{}\" was sent by an earlier run; it only has to be put in its place.",
+                job.name()
+            );
+            return Ok(Some(Event::Ready(ReadySession {
+                ticket,
+                session,
+                digested,
+            })));
+        }
+        let known = unfinished.blocks;
+        let in_a_row: Vec<BlockHash> = (0..)
+            .map_while(|index| known.get(&index).copied())
+            .collect();
+        let held = text::bytes((known.len() * BLOCK_BYTES) as u64);
+        let mut reader = BackupReader::resume(self.source, &job.backup, self.stop, in_a_row)?;
+        log::info!(
+            "The upload of \"{}\" goes on; Dropbox holds {held} of it already.",
+            job.name()
+        );
+        self.send_blocks(ticket, session, &mut reader, Vec::new(), &known, tell)
+    }
+
+    fn send_whole(&self, ticket: Ticket, tell: &dyn Fn(Event)) -> Result<Option<Event>, Error> {
         let backup = &self.jobs[ticket.job].backup;
         let mut reader = BackupReader::open(self.source, backup, self.stop)?;
         let mut first = Vec::new();
-        let mut more = self.next_block(&mut reader)?;
-        while first.len() < SMALL_BLOCKS
-            && let Some(block) = more
+        while first.len() <= SMALL_BLOCKS
+            && let Some(block) = self.next_block(&mut reader)?
         {
             first.push(block);
-            more = self.next_block(&mut reader)?;
         }
-        if more.is_none() {
+        if first.len() <= SMALL_BLOCKS {
             self.queue.push(Work::Small {
                 ticket,
                 blocks: first,
@@ -69,11 +124,38 @@ impl Reading<'_> {
             });
             return Ok(None);
         }
-        let session_id = self.dropbox.start_concurrent_session()?;
+        let id = self.dropbox.start_concurrent_session()?;
+        let journal = self.journals.begin(&backup.id, &id);
+        let session = Arc::new(Session { id, journal });
+        self.send_blocks(ticket, session, &mut reader, first, &BTreeMap::new(), tell)
+    }
+
+    /// Hands the blocks of a large backup to the lanes: those in `first`, then those still to be
+    /// read, except those that Dropbox holds already.
+    fn send_blocks(
+        &self,
+        ticket: Ticket,
+        session: Arc<Session>,
+        reader: &mut BackupReader<'_>,
+        first: Vec<Block>,
+        known: &BTreeMap<u64, BlockHash>,
+        tell: &dyn Fn(Event),
+    ) -> Result<Option<Event>, Error> {
+        tell(Event::Large {
+            ticket,
+            held: (known.len() * BLOCK_BYTES) as u64,
+            length: reader.length(),
+        });
+        let mut index = (reader.hashes().len() - first.len()) as u64;
+        let mut first = first.into_iter();
         let mut blocks = 0;
         let mut tail = None;
-        let mut first = first.into_iter();
-        while let Some(block) = first.next().or_else(|| more.take()) {
+        loop {
+            let next = match first.next() {
+                Some(block) => Some(block),
+                None => self.next_block(reader)?,
+            };
+            let Some(block) = next else { break };
             if self.shared.is_stale(ticket) {
                 return Ok(None);
             }
@@ -81,29 +163,41 @@ impl Reading<'_> {
                 tail = Some(block);
                 break;
             }
-            self.queue.push(Work::Append {
-                ticket,
-                session_id: session_id.clone(),
-                offset: blocks * BLOCK_BYTES as u64,
-                block,
-            });
-            blocks += 1;
-            if first.len() == 0 && more.is_none() {
-                more = self.next_block(&mut reader)?;
+            let hash = usize::try_from(index)
+                .ok()
+                .and_then(|index| reader.hashes().get(index));
+            match (known.get(&index), hash) {
+                (_, None) => return Err(source::Error::Changed.into()),
+                (Some(known), Some(hash)) if known != hash => {
+                    return Err(source::Error::Changed.into());
+                }
+                (Some(_), _) => {}
+                (None, Some(&hash)) => {
+                    blocks += 1;
+                    self.queue.push(Work::Append {
+                        ticket,
+                        session: Arc::clone(&session),
+                        index,
+                        hash,
+                        block,
+                    });
+                }
             }
+            index += 1;
         }
-        let session = ReadySession {
+        let ready = ReadySession {
             ticket,
-            session_id,
+            session,
             digested: reader.digested(),
         };
-        Ok(Some(LargeEnd {
-            session,
+        Ok(Some(Event::Read(LargeEnd {
+            ready,
             blocks,
             tail,
-        }))
+        })))
     }
 
+    /// Reads a block under a lease of the budget.
     fn next_block(&self, reader: &mut BackupReader<'_>) -> Result<Option<Block>, Error> {
         let left = reader
             .length()

@@ -1,9 +1,9 @@
 //! The body of a request as a stream: framed by length or in chunks, counted, and paced by the shaped line.
 
 use super::connection::{Connection, malformed};
-use super::fault::Stop;
 use super::link::Bucket;
 use super::message::Head;
+use super::stop::Stop;
 use super::traffic::{Shape, Ticket, Traffic};
 use std::io::{self, Read, Write};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Faults that a test orders in advance: which request is hit, and what happens to it.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One rule: what to do to the requests it matches. The first rule that matches a request wins.
 #[derive(Debug, Clone)]
@@ -244,41 +244,6 @@ impl Rules {
             }
         }
         struck
-    }
-}
-
-/// A stop signal that sleeping connections listen to.
-#[derive(Debug, Default)]
-pub(super) struct Stop {
-    stopped: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Stop {
-    pub(super) fn stop(&self) {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        *self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sleeps until the time has passed or the server stops.
-    pub(super) fn sleep(&self, duration: Duration) {
-        let until = Instant::now() + duration;
-        let mut guard = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*guard {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            guard = self
-                .changed
-                .wait_timeout(guard, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
     }
 }
 

@@ -11,6 +11,7 @@ mod link;
 mod message;
 mod proxy;
 mod server;
+mod stop;
 mod tls;
 mod traffic;
 

@@ -2,9 +2,10 @@
 
 use super::body::{Framing, Pace, Progress, RequestBody, framing};
 use super::connection::{Connection, HeadError, Socket};
-use super::fault::{Action, Stop};
+use super::fault::Action;
 use super::link::Bucket;
 use super::message::{Body, Head, Response, reason};
+use super::stop::Stop;
 use super::tls::TlsConfig;
 use super::traffic::{Ticket, Traffic};
 use std::io::{self, Read, Write};

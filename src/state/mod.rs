@@ -3,6 +3,8 @@
 //! Nothing here decides anything, and nothing is kept that the two listings can tell. Losing the
 //! file costs no backup: without memory nothing in Dropbox was ever *seen*, so nothing is deleted.
 
+pub mod journal;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -15,6 +17,8 @@ use crate::clock;
 use crate::dropbox::content_hash::ContentHash;
 use crate::plugin::atomic;
 use crate::secret::Secret;
+
+use journal::Journals;
 
 /// Version of the format that this program writes.
 const VERSION: u32 = 1;
@@ -96,6 +100,8 @@ pub struct State {
     saved: Memory,
     /// What is remembered; changes reach the disk with [`State::save`].
     pub memory: Memory,
+    /// What unfinished uploads have left.
+    pub journals: Journals,
 }
 
 /// How a state was found.
@@ -120,11 +126,13 @@ impl State {
     /// # Errors
     /// If the file can neither be read nor, being damaged, be set aside.
     pub fn open(path: &Path) -> io::Result<Opened> {
-        let fresh = || Self {
+        let holding = |memory: Memory| Self {
             path: path.to_owned(),
-            saved: Memory::default(),
-            memory: Memory::default(),
+            saved: memory.clone(),
+            memory,
+            journals: Journals::new(path.with_file_name("transfers")),
         };
+        let fresh = || holding(Memory::default());
         let content = match fs::read(path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -134,11 +142,7 @@ impl State {
         };
         let cause = match serde_json::from_slice::<Memory>(&content) {
             Ok(memory) if memory.version == VERSION => {
-                return Ok(Opened::Sound(Self {
-                    path: path.to_owned(),
-                    saved: memory.clone(),
-                    memory,
-                }));
+                return Ok(Opened::Sound(holding(memory)));
             }
             Ok(memory) => format!("its version is {}, not {VERSION}", memory.version),
             Err(error) => error.to_string(),

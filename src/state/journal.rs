@@ -1,0 +1,280 @@
+//! What an unfinished upload leaves for the next run: one small append-only file an upload, in
+//! `data/transfers/`.
+//!
+//! The first line names the upload session; each further line is a block that Dropbox holds, or the
+//! word that the session is complete. Lines are appended by single writes and never synced: after a
+//! power cut the file may lack its end, which costs sending some blocks again and nothing else,
+//! because the content hash of the committed file is compared in any case. A journal takes 72 bytes
+//! for every 4 MiB.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::backup_id::BackupId;
+use crate::clock;
+use crate::dropbox::content_hash::{BlockHash, ContentHash, Digested};
+
+/// Version of the format.
+const VERSION: u32 = 1;
+/// Dropbox forgets a session after seven days; this leaves a run's time as a margin.
+const SESSION_HOURS: i64 = 7 * 24 - 2;
+/// Largest journal that is read: a file of 2 TB has 40 MB.
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The journals of all unfinished uploads.
+#[derive(Clone, Debug)]
+pub struct Journals {
+    folder: PathBuf,
+}
+
+/// The journal of one upload, open for appending.
+#[derive(Debug)]
+pub struct Journal {
+    file: Option<File>,
+}
+
+/// What an earlier run has left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The upload session.
+    pub session_id: String,
+    /// Blocks that Dropbox holds, by their index.
+    pub blocks: BTreeMap<u64, BlockHash>,
+    /// Set if the session is closed and holds everything.
+    pub complete: Option<Digested>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    version: u32,
+    session_id: String,
+    started_at: DateTime<Utc>,
+}
+
+impl Journals {
+    /// The journals in `folder`, which is made when it is needed.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    fn path(&self, id: &BackupId) -> PathBuf {
+        // One file for ids that are equal.
+        self.folder
+            .join(format!("{}.journal", id.as_str().to_ascii_lowercase()))
+    }
+
+    /// Begins a journal for a session that was just started, in place of an older one. An upload
+    /// goes on without a journal that cannot be written; only carrying it on is lost.
+    pub fn begin(&self, id: &BackupId, session_id: &str) -> Journal {
+        let head = Head {
+            version: VERSION,
+            session_id: session_id.to_owned(),
+            started_at: clock::now(),
+        };
+        let begun = || {
+            fs::create_dir_all(&self.folder)?;
+            let mut file = File::create(self.path(id))?;
+            let line = serde_json::to_string(&head)?;
+            writeln!(file, "{line}")?;
+            Ok(file)
+        };
+        Journal {
+            file: kept(begun()),
+        }
+    }
+
+    /// Opens a journal to go on with it.
+    pub fn resume(&self, id: &BackupId) -> Journal {
+        let opened = OpenOptions::new().append(true).open(self.path(id));
+        Journal { file: kept(opened) }
+    }
+
+    /// What an earlier run has left of this upload, if Dropbox can still have it.
+    pub fn unfinished(&self, id: &BackupId) -> Option<Unfinished> {
+        let path = self.path(id);
+        if fs::metadata(&path).ok()?.len() > BYTES_MAX {
+            return None;
+        }
+        let content = fs::read(&path).ok()?;
+        parse(&String::from_utf8_lossy(&content), clock::now())
+    }
+
+    /// Forgets an upload: it is committed, or starts from its beginning.
+    pub fn remove(&self, id: &BackupId) {
+        match fs::remove_file(self.path(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                log::debug!("The journal of {id} could not be removed: {error}");
+            }
+            _ => {}
+        }
+    }
+
+    /// Removes the journals of all uploads that `wanted` does not name.
+    pub fn retain(&self, wanted: impl Fn(&BackupId) -> bool) {
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.strip_suffix(".journal"));
+            if let Some(Ok(id)) = id.map(BackupId::parse)
+                && !wanted(&id)
+            {
+                self.remove(&id);
+            }
+        }
+        // Only an empty folder can be removed, so this needs no check.
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// The file, or none with a word in the log.
+fn kept(file: io::Result<File>) -> Option<File> {
+    file.map_err(|error| {
+        log::debug!("An upload cannot be carried on if it is interrupted: {error}")
+    })
+    .ok()
+}
+
+impl Journal {
+    /// Notes a block that Dropbox holds.
+    pub fn note_block(&self, index: u64, hash: &BlockHash) {
+        self.append(&format!("{index} {}\n", ContentHash::from_bytes(*hash)));
+    }
+
+    /// Notes that the session is closed and holds everything.
+    pub fn note_complete(&self, digested: Digested) {
+        self.append(&format!(
+            "complete {} {}\n",
+            digested.bytes, digested.content_hash
+        ));
+    }
+
+    fn append(&self, line: &str) {
+        if let Some(mut file) = self.file.as_ref()
+            && let Err(error) = file.write_all(line.as_bytes())
+        {
+            log::debug!("A journal could not be written: {error}");
+        }
+    }
+}
+
+/// Reads a journal up to the first line that is not whole.
+fn parse(text: &str, now: DateTime<Utc>) -> Option<Unfinished> {
+    let mut lines = text
+        .split_inclusive('\n')
+        .map_while(|line| line.strip_suffix('\n'));
+    let head: Head = serde_json::from_str(lines.next()?).ok()?;
+    let hours = (now - head.started_at).num_hours();
+    if head.version != VERSION || !(0..SESSION_HOURS).contains(&hours) {
+        return None;
+    }
+    let mut unfinished = Unfinished {
+        session_id: head.session_id,
+        blocks: BTreeMap::new(),
+        complete: None,
+    };
+    for line in lines {
+        let mut words = line.split(' ');
+        let (first, second, third) = (words.next()?, words.next(), words.next());
+        match (first, second, third) {
+            ("complete", Some(bytes), Some(hash)) => {
+                let (Ok(bytes), Ok(content_hash)) = (bytes.parse(), hash.to_owned().try_into())
+                else {
+                    break;
+                };
+                unfinished.complete = Some(Digested {
+                    bytes,
+                    content_hash,
+                });
+            }
+            (index, Some(hash), None) => {
+                let (Ok(index), Ok(hash)) = (index.parse(), ContentHash::try_from(hash.to_owned()))
+                else {
+                    break;
+                };
+                unfinished.blocks.insert(index, hash.into_bytes());
+            }
+            _ => break,
+        }
+    }
+    Some(unfinished)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::dropbox::content_hash::block_hash;
+
+    fn id() -> BackupId {
+        BackupId::parse("A-1").unwrap()
+    }
+
+    #[test]
+    fn what_was_noted_is_found_by_the_next_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let journals = Journals::new(folder.path().join("transfers"));
+        assert_eq!(journals.unfinished(&id()), None);
+        let journal = journals.begin(&id(), "pid_upload_session:x");
+        journal.note_block(1, &block_hash(b"b"));
+        journals.resume(&id()).note_block(0, &block_hash(b"a"));
+        let unfinished = journals.unfinished(&id()).unwrap();
+        assert_eq!(unfinished.session_id, "pid_upload_session:x");
+        let expected = [(0, block_hash(b"a")), (1, block_hash(b"b"))];
+        assert_eq!(unfinished.blocks, BTreeMap::from(expected));
+        assert_eq!(unfinished.complete, None);
+        let digested = Digested {
+            bytes: 2,
+            content_hash: ContentHash::of(b"ab"),
+        };
+        journal.note_complete(digested);
+        assert_eq!(journals.unfinished(&id()).unwrap().complete, Some(digested));
+        journals.retain(|_| false);
+        assert!(!folder.path().join("transfers").exists());
+    }
+
+    #[test]
+    fn a_session_that_dropbox_has_forgotten_is_not_carried_on() {
+        let head = |time: &str| {
+            format!("{{\"version\":1,\"session_id\":\"x\",\"started_at\":\"{time}\"}}\n")
+        };
+        let now = "2026-11-21T00:00:00Z".parse().unwrap();
+        assert!(parse(&head("2026-11-15T00:00:00Z"), now).is_some());
+        assert!(parse(&head("2026-11-14T00:00:00Z"), now).is_none());
+        // The clock was set back since.
+        assert!(parse(&head("2026-11-23T00:00:00Z"), now).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn a_journal_that_was_cut_off_or_damaged_is_read_as_far_as_it_goes(
+            cut in 0..400usize,
+            noise in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let mut text = String::from(
+                "{\"version\":1,\"session_id\":\"x\",\"started_at\":\"2026-11-20T00:00:00Z\"}\n",
+            );
+            for index in 0..4 {
+                text.push_str(&format!("{index} {}\n", ContentHash::of(b"x")));
+            }
+            let now = "2026-11-21T00:00:00Z".parse().unwrap();
+            let whole = parse(&text, now).unwrap();
+            let mut damaged = text.as_bytes()[..cut.min(text.len())].to_vec();
+            damaged.extend(noise);
+            if let Some(found) = parse(&String::from_utf8_lossy(&damaged), now) {
+                let known = found.blocks.iter().filter(|(index, _)| whole.blocks.contains_key(index));
+                prop_assert!(known.count() <= 4);
+            }
+            if let Some(found) = parse(&text[..cut.min(text.len())], now) {
+                prop_assert!(found.blocks.iter().all(|(index, hash)| whole.blocks.get(index) == Some(hash)));
+            }
+        }
+    }
+}
