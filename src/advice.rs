@@ -23,7 +23,7 @@ pub const APP_CONSOLE: &str = "https://www.dropbox.com/developers/apps";
 /// How to authorize again.
 pub fn authorize_again() -> String {
     format!(
-        "To authorize again, clear the fields \"{FIELD_REFRESH_TOKEN}\" and \"{FIELD_LEGACY_TOKEN}\" in the plugin's configuration, save, and click \"Execute manually\"; the log then shows what to do"
+        "To authorize again, clear the field \"{FIELD_REFRESH_TOKEN}\" in the plugin\'s configuration, save, and click \"Execute manually\"; the log then shows what to do"
     )
 }
 
@@ -48,9 +48,10 @@ pub fn dropbox(error: &dropbox::Error) -> String {
         Error::Busy { .. } => {
             "Another program may be writing to the same Dropbox, or it was asked too often. The next run tries again; there is nothing to do unless this repeats".into()
         }
-        Error::ExpiredAccessToken { .. } => format!(
-            "The token in \"{FIELD_LEGACY_TOKEN}\" was valid for four hours only. Clear that field, fill \"{FIELD_APP_KEY}\" instead and click \"Execute manually\"; the log then shows how to authorize for good"
+        Error::LegacyTokenRefused { .. } => format!(
+            "The token in the field \"{FIELD_LEGACY_TOKEN}\" is revoked, lacks a permission, or was one of those that are valid for four hours only. Clear that field, fill \"{FIELD_APP_KEY}\" instead, save and click \"Execute manually\"; the log then shows how to authorize for good"
         ),
+        Error::ExpiredAccessToken { .. } => "The next run tries again".into(),
         Error::MissingScope { scope, .. } => format!(
             "Open your app at {APP_CONSOLE}, tick {scope} on its Permissions tab and submit. A permission counts only for authorizations made after it was ticked. {}",
             authorize_again()

@@ -40,11 +40,17 @@ pub enum Error {
         /// The wait that Dropbox asks for.
         retry_after: Option<Duration>,
     },
-    /// 401 `expired_access_token`; the client refreshes once before anybody sees this.
+    /// 401 `expired_access_token`; the client renews the token before anybody sees this.
     #[error("the access token has expired ({route})")]
     ExpiredAccessToken {
         /// Route of the call.
         route: &'static str,
+    },
+    /// A long-lived token of old that Dropbox does not accept, or that may not call the route.
+    #[error("Dropbox does not accept the access token ({reason})")]
+    LegacyTokenRefused {
+        /// What Dropbox said.
+        reason: String,
     },
     /// The token or the app has no right to call the route.
     #[error("the Dropbox app lacks the permission {scope} ({route})")]
@@ -198,7 +204,7 @@ impl Error {
             },
             (403, _) => Self::Forbidden {
                 route,
-                reason: excerpt,
+                reason: forbidden_reason(json.as_ref()).unwrap_or(excerpt),
             },
             (409, Some(error)) => Self::from_failure(route, error),
             (429, _) => Self::Busy {
@@ -272,6 +278,7 @@ impl Error {
             }
             Self::MissingScope { .. }
             | Self::AccessRefused { .. }
+            | Self::LegacyTokenRefused { .. }
             | Self::Forbidden { .. }
             | Self::ExpiredAccessToken { .. }
             | Self::Stopped(_) => true,
@@ -282,16 +289,19 @@ impl Error {
     /// Whether the upload session is gone or does not hold what it should, so that the file starts
     /// from its beginning.
     pub fn is_session_lost(&self) -> bool {
-        match self {
-            Self::Route { failure, .. } => {
-                let tags: Vec<&str> = failure.tags.iter().map(String::as_str).collect();
-                matches!(
-                    tags.as_slice(),
-                    ["not_found" | "closed"] | ["lookup_failed", "not_found"]
-                ) || failure.has("concurrent_session_missing_data")
-            }
-            _ => false,
-        }
+        let Self::Route { failure, .. } = self else {
+            return false;
+        };
+        let tags: Vec<&str> = failure.tags.iter().map(String::as_str).collect();
+        matches!(
+            tags.as_slice(),
+            ["not_found" | "closed" | "incorrect_offset"]
+                | [
+                    "lookup_failed",
+                    "not_found" | "not_closed" | "incorrect_offset"
+                ]
+                | ["concurrent_session_missing_data" | "concurrent_session_not_closed"]
+        )
     }
 
     /// The offset up to which Dropbox has the session's data, where it says so.
@@ -301,6 +311,15 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// The tags of a 403, and Dropbox's message to the user if there is one.
+fn forbidden_reason(json: Option<&Value>) -> Option<String> {
+    let json = json?;
+    let tags = RouteFailure::parse(json.get("error")?).tags.join("/");
+    let message = json.pointer("/user_message/text").and_then(Value::as_str);
+    let message = message.map(|text| format!(", {}", http::excerpt(text.as_bytes(), 500)));
+    (!tags.is_empty()).then(|| tags + &message.unwrap_or_default())
 }
 
 impl Retryable for Error {

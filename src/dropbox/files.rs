@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::content_hash::ContentHash;
 use super::{Dropbox, Error};
 use crate::http::Body;
+use crate::http::retry::{Retry, Retryable, next_wait};
 
 /// Most entries of one batch call.
 pub const BATCH_ENTRIES_MAX: usize = 1000;
@@ -206,87 +207,127 @@ impl Dropbox {
     }
 
     /// Commits up to [`BATCH_ENTRIES_MAX`] closed sessions in one call; the results come in the
-    /// same order.
-    ///
-    /// # Errors
-    /// [`Error`] if the call as a whole failed; each file has its own result otherwise.
-    pub fn finish_batch(
-        &self,
-        commits: &[Commit<'_>],
-    ) -> Result<Vec<Result<FileMetadata, Error>>, Error> {
+    /// same order. Files that meet another writer are tried again after a wait.
+    pub fn finish_batch(&self, commits: &[Commit<'_>]) -> Vec<Result<FileMetadata, Error>> {
         const ROUTE: &str = "files/upload_session/finish_batch_v2";
-        let entries: Vec<Value> = commits.iter().map(commit_argument).collect();
-        let batch: Batch = self.rpc(ROUTE, &json!({"entries": entries}))?;
-        if batch.entries.len() != commits.len() {
-            return Err(Error::Malformed {
-                route: ROUTE,
-                cause: format!(
-                    "{} results for {} files",
-                    batch.entries.len(),
-                    commits.len()
-                ),
-            });
-        }
-        Ok(batch
-            .entries
-            .into_iter()
-            .map(|entry| match entry_tag(&entry) {
-                "success" => parse_file(ROUTE, entry),
-                "failure" => Err(Error::from_failure(ROUTE, &entry["failure"])),
-                tag => Err(Error::from_failure(ROUTE, &json!(tag))),
-            })
-            .collect())
+        self.settle_batch(commits, |commits| {
+            let entries: Vec<Value> = commits
+                .iter()
+                .map(|commit| commit_argument(commit))
+                .collect();
+            let batch: Batch = self.rpc(ROUTE, &json!({"entries": entries}))?;
+            Ok(batch
+                .entries
+                .into_iter()
+                .map(|entry| match entry_tag(&entry) {
+                    "success" => parse_file(ROUTE, entry),
+                    "failure" => Err(Error::from_failure(ROUTE, &entry["failure"])),
+                    tag => Err(Error::from_failure(ROUTE, &json!(tag))),
+                })
+                .collect())
+        })
     }
 
     /// Deletes the named versions, at most [`BATCH_ENTRIES_MAX`], in one call and its polls; the
-    /// results come in the same order. A file that is already gone counts as deleted.
-    ///
-    /// # Errors
-    /// [`Error`] if the call or the job as a whole failed; each file has its own result otherwise.
-    pub fn delete_batch(&self, files: &[Delete<'_>]) -> Result<Vec<Result<(), Error>>, Error> {
+    /// results come in the same order. A file that is already gone counts as deleted; files that
+    /// meet another writer are tried again after a wait.
+    pub fn delete_batch(&self, files: &[Delete<'_>]) -> Vec<Result<(), Error>> {
         const ROUTE: &str = "files/delete_batch";
+        self.settle_batch(files, |files| {
+            let entries: Vec<Value> = files
+                .iter()
+                .map(|file| json!({"path": file.path, "parent_rev": file.rev}))
+                .collect();
+            let answer = self.rpc(ROUTE, &json!({"entries": entries}))?;
+            let answer = self.wait_for_job(ROUTE, answer)?;
+            if entry_tag(&answer) == "failed" {
+                let error = Error::from_failure(ROUTE, &answer["failed"]);
+                return Ok(vec![Err(error); files.len()]);
+            }
+            let results = answer["entries"].as_array().map_or(&[][..], Vec::as_slice);
+            Ok(results
+                .iter()
+                .map(|entry| match entry_tag(entry) {
+                    "success" => Ok(()),
+                    _ => match Error::from_failure(ROUTE, &entry["failure"]) {
+                        error if error.is_not_found() => Ok(()),
+                        error => Err(error),
+                    },
+                })
+                .collect())
+        })
+    }
+
+    /// Asks about a background job until it is over; returns its last answer.
+    fn wait_for_job(&self, route: &'static str, mut answer: Value) -> Result<Value, Error> {
         const CHECK: &str = "files/delete_batch/check";
-        let entries: Vec<Value> = files
-            .iter()
-            .map(|file| json!({"path": file.path, "parent_rev": file.rev}))
-            .collect();
-        let mut answer: Value = self.rpc(ROUTE, &json!({"entries": entries}))?;
         let job = answer["async_job_id"].as_str().map(str::to_owned);
         let mut wait = POLL_FIRST;
         let mut waited = Duration::ZERO;
         loop {
             match (entry_tag(&answer), &job) {
-                ("complete", _) => break,
-                ("failed", _) => return Err(Error::from_failure(ROUTE, &answer["failed"])),
+                ("complete" | "failed", _) => return Ok(answer),
                 ("async_job_id" | "in_progress", Some(job)) => {
                     if waited >= POLL_TOTAL {
-                        return Err(Error::Unfinished { route: ROUTE });
+                        return Err(Error::Unfinished { route });
                     }
                     self.stop.sleep(wait).map_err(Error::Stopped)?;
                     waited += wait;
                     wait = (wait * 2).min(POLL_MAX);
                     answer = self.rpc(CHECK, &json!({"async_job_id": job}))?;
                 }
-                (tag, _) => return Err(Error::from_failure(ROUTE, &json!(tag))),
+                (tag, _) => return Err(Error::from_failure(route, &json!(tag))),
             }
         }
-        let results = answer["entries"].as_array().map_or(&[][..], Vec::as_slice);
-        if results.len() != files.len() {
-            return Err(Error::Malformed {
-                route: ROUTE,
-                cause: format!("{} results for {} files", results.len(), files.len()),
-            });
+    }
+
+    /// Carries out a batch, then again those of its items whose own errors ask for patience. If a
+    /// call fails as a whole, after its own retries, all of its items have failed with it.
+    fn settle_batch<I, T: Clone>(
+        &self,
+        items: &[I],
+        mut carry_out: impl FnMut(&[&I]) -> Result<Vec<Result<T, Error>>, Error>,
+    ) -> Vec<Result<T, Error>> {
+        let mut results: Vec<Option<Result<T, Error>>> = vec![None; items.len()];
+        for attempt in 1.. {
+            let open: Vec<usize> = (0..items.len())
+                .filter(|&index| match &results[index] {
+                    None => true,
+                    Some(Ok(_)) => false,
+                    Some(Err(error)) => error.retry() != Retry::Never,
+                })
+                .collect();
+            let batch: Vec<&I> = open.iter().map(|&index| &items[index]).collect();
+            let outcome = carry_out(&batch);
+            let is_over = outcome.is_err();
+            let mut entries = outcome.unwrap_or_else(|error| vec![Err(error); open.len()]);
+            // Assumption: results that are missing stand for items that were not looked at.
+            let missing = || Error::Malformed {
+                route: "a batch",
+                cause: "it has fewer results than items".into(),
+            };
+            entries.resize_with(open.len(), || Err(missing()));
+            let wait = entries
+                .iter()
+                .filter_map(|entry| entry.as_ref().err())
+                .filter_map(|error| {
+                    next_wait(
+                        error.retry(),
+                        attempt,
+                        fastrand::f64(),
+                        self.stop.time_left(),
+                    )
+                })
+                .max();
+            for (index, entry) in open.into_iter().zip(entries) {
+                results[index] = Some(entry);
+            }
+            match wait {
+                Some(wait) if !is_over && self.stop.sleep(wait).is_ok() => {}
+                _ => break,
+            }
         }
-        Ok(results
-            .iter()
-            .map(|entry| match entry_tag(entry) {
-                "success" => Ok(()),
-                _ => match Error::from_failure(ROUTE, &entry["failure"]) {
-                    error if error.is_not_found() => Ok(()),
-                    error => Err(error),
-                },
-            })
-            .collect())
+        results.into_iter().flatten().collect()
     }
 }
 

@@ -175,7 +175,7 @@ impl Dropbox {
         with_retry(&self.stop, route, || {
             let response = send()?;
             if response.status != 200 {
-                return Err(Error::from_response(route, response));
+                return Err(self.explain(Error::from_response(route, response)));
             }
             let body = response
                 .bytes(JSON_BYTES_MAX)
@@ -211,22 +211,43 @@ impl Dropbox {
                 .http
                 .send(patience, ureq::http::Method::POST, &url, &all, body)
                 .map_err(|cause| Error::Network { route, cause })?;
-            if response.status != 401 || refreshed {
+            if response.status != 401 {
                 return Ok(response);
             }
             let error = Error::from_response(route, response);
             if !matches!(error, Error::ExpiredAccessToken { .. }) {
-                return Err(error);
+                return Err(self.explain(error));
+            }
+            if refreshed {
+                return Err(Error::AccessRefused {
+                    route,
+                    reason: "an access token that was just renewed counts as expired".into(),
+                });
             }
             self.refresh(access.generation, error)?;
             refreshed = true;
         }
     }
 
+    /// Says of a refused token of old that it is one: the way out is another.
+    fn explain(&self, error: Error) -> Error {
+        match (&self.credential, error) {
+            (
+                Credential::LegacyToken(_),
+                error @ (Error::ExpiredAccessToken { .. }
+                | Error::AccessRefused { .. }
+                | Error::MissingScope { .. }),
+            ) => Error::LegacyTokenRefused {
+                reason: error.to_string(),
+            },
+            (_, error) => error,
+        }
+    }
+
     /// Replaces the access token, unless another thread has done so since `generation`.
     fn refresh(&self, generation: u32, expired: Error) -> Result<(), Error> {
         let Credential::RefreshToken { app, refresh_token } = &self.credential else {
-            return Err(expired);
+            return Err(self.explain(expired));
         };
         let mut access = self.access.lock().unwrap_or_else(PoisonError::into_inner);
         if access.generation != generation {

@@ -243,7 +243,7 @@ impl Mirror<'_> {
 
     /// Deletes files; returns whether all of them are gone.
     fn delete(&mut self, deletions: &[Deletion], summary: &mut Summary) -> bool {
-        let failed_before = summary.failed;
+        let undone_before = summary.failed + summary.left;
         for batch in deletions.chunks(BATCH_ENTRIES_MAX) {
             let paths: Vec<String> = batch.iter().map(|d| path_of(&d.file.name)).collect();
             let files: Vec<Delete<'_>> = batch
@@ -254,24 +254,12 @@ impl Mirror<'_> {
                     rev: &deletion.file.rev,
                 })
                 .collect();
-            match self.dropbox.delete_batch(&files) {
-                Ok(results) => {
-                    for (deletion, result) in batch.iter().zip(results) {
-                        self.note_deleted(deletion, result, summary);
-                    }
-                }
-                Err(error) => {
-                    summary.failed += 1;
-                    log::error!(
-                        "{} could not be deleted in Dropbox. {}. Cause: {error}.",
-                        text::count(batch.len(), "file"),
-                        advice::dropbox(&error)
-                    );
-                }
+            for (deletion, result) in batch.iter().zip(self.dropbox.delete_batch(&files)) {
+                self.note_deleted(deletion, result, summary);
             }
         }
         self.save(summary);
-        summary.failed == failed_before
+        summary.failed + summary.left == undone_before
     }
 
     fn note_deleted(
@@ -282,6 +270,7 @@ impl Mirror<'_> {
     ) {
         let name = &deletion.file.name;
         match result {
+            Err(crate::dropbox::Error::Stopped(_)) => summary.left += 1,
             Ok(()) => {
                 summary.deleted += 1;
                 self.state.memory.on_hold.remove(&deletion.id);
@@ -355,7 +344,9 @@ fn due(deletions: usize) -> String {
 fn upload_failed(name: &str, error: &transfer::Error) -> String {
     let meaning = match error {
         transfer::Error::Source(error) => advice::source(error),
-        transfer::Error::Dropbox(error) => advice::dropbox(error),
+        transfer::Error::Dropbox(error) | transfer::Error::NoSpace { cause: error, .. } => {
+            advice::dropbox(error)
+        }
         transfer::Error::HashMismatch { .. } => {
             "The bad copy was removed. The connection or the server's memory may be faulty; the next run tries again".into()
         }

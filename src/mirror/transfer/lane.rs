@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use super::budget::Lease;
 use super::{Error, Event, Job, Shared, Ticket};
-use crate::clock::{Stop, StopReason};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata};
 use crate::dropbox::{self, Dropbox};
 use crate::http::Body;
-use crate::http::retry::{Retry, Retryable, next_wait};
 use crate::state::journal::{Journal, Journals};
 
 /// Content under its lease.
@@ -92,8 +90,6 @@ impl Work {
 pub struct Lane<'a> {
     /// Where things go.
     pub dropbox: &'a Dropbox,
-    /// When to give up.
-    pub stop: &'a Stop,
     /// All jobs.
     pub jobs: &'a [Job],
     /// Which attempts are over.
@@ -188,61 +184,14 @@ impl Lane<'_> {
         &self,
         sessions: Vec<ReadySession>,
     ) -> Vec<(ReadySession, Result<FileMetadata, Error>)> {
-        let results = self.finish(&sessions);
-        let check = |(session, result): (ReadySession, Result<FileMetadata, Error>)| {
-            let checked = result.and_then(|file| self.accept(&session, file));
+        let commits: Vec<Commit<'_>> = sessions.iter().map(|s| self.commit_of(s)).collect();
+        let results = self.dropbox.finish_batch(&commits);
+        let check = |(session, result): (ReadySession, Result<FileMetadata, dropbox::Error>)| {
+            let file = result.or_else(|error| self.look_for(&session, error));
+            let checked = file.and_then(|file| self.accept(&session, file));
             (session, checked)
         };
         sessions.into_iter().zip(results).map(check).collect()
-    }
-
-    /// Commits a batch; entries that meet another writer are tried again after a wait.
-    fn finish(&self, batch: &[ReadySession]) -> Vec<Result<FileMetadata, Error>> {
-        let mut results: Vec<Option<Result<FileMetadata, dropbox::Error>>> =
-            vec![None; batch.len()];
-        for attempt in 1.. {
-            let open: Vec<usize> = (0..batch.len())
-                .filter(|&index| match &results[index] {
-                    None => true,
-                    Some(Ok(_)) => false,
-                    Some(Err(error)) => error.retry() != Retry::Never,
-                })
-                .collect();
-            let commits: Vec<Commit<'_>> = open
-                .iter()
-                .map(|&index| self.commit_of(&batch[index]))
-                .collect();
-            let entries = self.dropbox.finish_batch(&commits);
-            // A call that failed as a whole has had its retries.
-            let is_over = entries.is_err();
-            let entries = entries.unwrap_or_else(|error| vec![Err(error); open.len()]);
-            let wait = entries
-                .iter()
-                .filter_map(|entry| entry.as_ref().err())
-                .filter_map(|error| {
-                    next_wait(
-                        error.retry(),
-                        attempt,
-                        fastrand::f64(),
-                        self.stop.time_left(),
-                    )
-                })
-                .max();
-            for (index, entry) in open.into_iter().zip(entries) {
-                results[index] = Some(entry);
-            }
-            match wait {
-                Some(wait) if !is_over && self.stop.sleep(wait).is_ok() => {}
-                _ => break,
-            }
-        }
-        let look =
-            |(result, session): (Option<Result<FileMetadata, dropbox::Error>>, &ReadySession)| {
-                let untried = || Err(dropbox::Error::Stopped(StopReason::Signal));
-                let result = result.unwrap_or_else(untried);
-                result.or_else(|error| self.look_for(session, error))
-            };
-        results.into_iter().zip(batch).map(look).collect()
     }
 
     fn commit_of<'b>(&'b self, session: &'b ReadySession) -> Commit<'b> {
@@ -273,6 +222,12 @@ impl Lane<'_> {
         {
             return Ok(file);
         }
+        if error.is_out_of_space() {
+            return Err(Error::NoSpace {
+                needed: session.digested.bytes,
+                cause: error,
+            });
+        }
         Err(Error::Dropbox(error))
     }
 
@@ -292,7 +247,7 @@ impl Lane<'_> {
     fn remove(&self, path: &str, file: &FileMetadata, stored: ContentHash) {
         let rev = file.rev.as_str();
         let removed = self.dropbox.delete_batch(&[Delete { path, rev }]);
-        let removed = removed.and_then(|results| results.into_iter().collect::<Result<(), _>>());
+        let removed: Result<(), dropbox::Error> = removed.into_iter().collect();
         if let Err(error) = removed {
             log::warn!(
                 "The damaged copy \"{}\" (content hash {stored}) could not be removed from Dropbox. The next run compares it with its backup again. Cause: {error}.",

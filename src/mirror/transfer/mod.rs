@@ -74,6 +74,14 @@ pub enum Error {
     /// Sending failed.
     #[error(transparent)]
     Dropbox(#[from] dropbox::Error),
+    /// The account is full.
+    #[error("there is no room for {} ({cause})", crate::text::bytes(*.needed))]
+    NoSpace {
+        /// Length of the backup in bytes.
+        needed: u64,
+        /// What Dropbox said.
+        cause: dropbox::Error,
+    },
     /// Dropbox stored something else than what was read; it was removed.
     #[error("Dropbox stored a content with the hash {stored} instead of {expected}")]
     HashMismatch {
@@ -100,6 +108,7 @@ impl Error {
     /// Whether no other upload of this run can succeed.
     fn ends_all_uploads(&self) -> bool {
         match self {
+            Self::NoSpace { .. } => true,
             Self::Dropbox(error) => error.ends_all_uploads(),
             Self::Source(source::Error::Unauthorized { .. } | source::Error::Stopped(_)) => true,
             _ => false,
@@ -108,7 +117,7 @@ impl Error {
 
     /// Whether the account is full.
     pub fn is_out_of_space(&self) -> bool {
-        matches!(self, Self::Dropbox(error) if error.is_out_of_space())
+        matches!(self, Self::NoSpace { .. })
     }
 
     /// Whether the run had to stop, which is no fault.
@@ -241,7 +250,6 @@ pub fn send(
     let (ticket_sender, tickets) = mpsc::channel();
     let lane = Lane {
         dropbox,
-        stop,
         jobs,
         shared: &shared,
         journals,

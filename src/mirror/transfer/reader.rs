@@ -13,15 +13,12 @@ pub struct BackupReader<'a> {
     source: &'a dyn Source,
     backup: &'a Backup,
     stop: &'a Stop,
-    stream: Option<Stream>,
+    stream: Option<Box<dyn Read + Send>>,
+    /// The whole length, as the source announced it first.
+    length: Option<u64>,
     /// Hashes of the blocks read so far; the last one may be of a shorter block.
     hashes: Vec<BlockHash>,
     bytes: u64,
-}
-
-struct Stream {
-    reader: Box<dyn Read + Send>,
-    length: Option<u64>,
 }
 
 impl<'a> BackupReader<'a> {
@@ -49,6 +46,7 @@ impl<'a> BackupReader<'a> {
             backup,
             stop,
             stream: None,
+            length: None,
             bytes: (hashes.len() * BLOCK_BYTES) as u64,
             hashes,
         };
@@ -58,7 +56,7 @@ impl<'a> BackupReader<'a> {
 
     /// The whole length in bytes, where the source announced it.
     pub fn length(&self) -> Option<u64> {
-        self.stream.as_ref().and_then(|stream| stream.length)
+        self.length
     }
 
     /// Bytes read so far, by earlier runs too.
@@ -106,7 +104,7 @@ impl<'a> BackupReader<'a> {
         let Some(stream) = &mut self.stream else {
             return Ok(Vec::new());
         };
-        let announced = stream.length;
+        let announced = self.length;
         let left = announced.map_or(u64::MAX, |length| length.saturating_sub(read));
         let expected = usize::try_from(left)
             .unwrap_or(BLOCK_BYTES)
@@ -114,9 +112,7 @@ impl<'a> BackupReader<'a> {
         // One byte more than announced is asked for, so that a longer content is noticed.
         let limit = BLOCK_BYTES.min(expected.saturating_add(1));
         let mut block = Vec::with_capacity(limit);
-        let outcome = (&mut stream.reader)
-            .take(limit as u64)
-            .read_to_end(&mut block);
+        let outcome = stream.take(limit as u64).read_to_end(&mut block);
         let read = read + block.len() as u64;
         let truncated = |cause: String| Error::Truncated {
             read,
@@ -148,7 +144,11 @@ impl<'a> BackupReader<'a> {
             Err(Error::Status { status: 416, .. }) if self.bytes > 0 => self.source.open(id, 0)?,
             opened => opened?,
         };
-        self.stream = Some(Stream { reader, length });
+        if length.is_some() && self.length.is_some() && length != self.length {
+            return Err(Error::Changed);
+        }
+        self.length = self.length.or(length);
+        self.stream = Some(reader);
         if offset == self.bytes {
             return Ok(());
         }

@@ -95,9 +95,11 @@ impl Reading<'_> {
             })));
         }
         let known = unfinished.blocks;
-        let in_a_row: Vec<BlockHash> = (0..)
+        let mut in_a_row: Vec<BlockHash> = (0..)
             .map_while(|index| known.get(&index).copied())
             .collect();
+        // The last one is read again: it tells whether the backup is still the same.
+        in_a_row.pop();
         let held = text::bytes((known.len() * BLOCK_BYTES) as u64);
         let mut reader = BackupReader::resume(self.source, &job.backup, self.stop, in_a_row)?;
         log::info!(
