@@ -9,9 +9,10 @@ use crate::advice::{self, FIELD_UISP_TOKEN};
 use crate::clock::{self, Stop, StopReason};
 use crate::dropbox::files::Entry;
 use crate::dropbox::{self, Dropbox, Hosts};
-use crate::http::{Client, Trust};
+use crate::http::pace::Pace;
+use crate::http::{Client, Peer, Trust};
 use crate::mirror::plan::{KeepReason, Plan, Unfit, World};
-use crate::mirror::{MIRROR_FOLDER, Mirror, Summary};
+use crate::mirror::{MIRROR_FOLDER, Mirror, Summary, transfer};
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::lock::Lock;
 use crate::plugin::{PluginFolder, log as plugin_log, ucrm};
@@ -30,6 +31,8 @@ pub enum End {
     Failed,
 }
 
+/// Runs that the plugin itself asks for, one after another: a week of runs of an hour.
+const CONTINUATIONS_MAX: u32 = 170;
 /// Names of files quoted in one line.
 const NAMES_IN_A_LINE: usize = 5;
 
@@ -80,6 +83,7 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     }
     .carry_out();
     let (end, summary) = report(&outcome, &stop);
+    continue_later(folder, &stop, &summary, &mut state.memory.continuations);
     if let Outcome::Setup(NotAuthorized::Waiting) = outcome {
         return end;
     }
@@ -99,6 +103,33 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         return End::Failed;
     }
     end
+}
+
+/// Asks the host to start the plugin again soon when the time limit has ended a run that made
+/// progress. The host does so when it finds the file.
+fn continue_later(folder: &PluginFolder, stop: &Stop, summary: &Summary, continuations: &mut u32) {
+    if stop.winding_down() != Some(StopReason::TimeLimit) || summary.left == 0 {
+        *continuations = 0;
+        return;
+    }
+    if summary.sent_bytes == 0 || *continuations >= CONTINUATIONS_MAX {
+        log::info!(
+            "UISP is not asked to start the plugin again at once; its next regular run carries on."
+        );
+        *continuations = 0;
+        return;
+    }
+    match std::fs::File::create(folder.execution_request()) {
+        Ok(_) => {
+            *continuations += 1;
+            log::info!(
+                "UISP is asked to start the plugin again at once, so that it carries on ({continuations} of at most {CONTINUATIONS_MAX} times in a row)."
+            );
+        }
+        Err(error) => log::warn!(
+            "UISP could not be asked to start the plugin again at once; its next regular run carries on. Correct the permissions of the plugin's folder. Cause: {error}."
+        ),
+    }
 }
 
 /// What a run came to.
@@ -216,12 +247,16 @@ impl Run<'_> {
         };
         let uisp = self.open_uisp(&settings);
         let hosts = Hosts::from_environment().map_err(|error| log::error!("{error}"));
-        let http = Client::new(Trust::Roots, true)
+        let http = Client::new(Trust::Roots, Peer::Internet)
             .map_err(|error| log::error!("The HTTP client could not be set up. Correct the environment variable it names, or remove it. Cause: {error}."));
         let (Ok(hosts), Ok(http)) = (hosts, http) else {
             return Outcome::NotMirrored;
         };
         let stop = self.stop;
+        let pace = settings
+            .upload_bytes_per_second
+            .map(|rate| Pace::new(f64::from(rate), stop.clone()));
+        let http = http.with_upload_pace(pace);
         let shutdown = || {
             http.shutdown();
             uisp.iter().for_each(Uisp::shutdown);
@@ -306,6 +341,7 @@ impl Run<'_> {
             dropbox,
             stop: self.stop,
             state: self.state,
+            lanes: transfer::lanes(settings.upload_bytes_per_second),
         }
         .carry_out(&plan);
         let mut summary = summary;

@@ -1,6 +1,10 @@
 //! The planner: each rule of deletion by example, then all of them over generated worlds.
 
-#![allow(clippy::unwrap_used)] // a test that cannot set up its world should stop there
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed step is a failed test"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -295,7 +295,7 @@ impl Error {
         let tags: Vec<&str> = failure.tags.iter().map(String::as_str).collect();
         matches!(
             tags.as_slice(),
-            ["not_found" | "closed" | "incorrect_offset"]
+            ["not_found" | "closed" | "incorrect_offset" | "concurrent_session_invalid_offset"]
                 | [
                     "lookup_failed",
                     "not_found" | "not_closed" | "incorrect_offset"

@@ -3,6 +3,7 @@
 //! Redirects are never followed: no request of ours expects one, and credentials must not travel
 //! to a host that an answer names.
 
+pub mod pace;
 pub mod retry;
 
 use std::io::Read;
@@ -14,6 +15,7 @@ use ureq::http;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::clock;
+use pace::Pace;
 
 /// Time to connect, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -21,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const CALL_TIMEOUT: Duration = Duration::from_secs(100);
 /// A transfer may take hours, but not this long without a byte moving.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
+/// Between the last byte of an upload's body and its answer. The kernel may hold most of a chunk by
+/// then, which takes minutes on a slow uplink that several connections share.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Requests in flight to one host, at most; their connections are kept open.
 const CONNECTIONS_MAX: usize = 16;
 /// Largest body of an error answer that is read.
@@ -161,6 +166,15 @@ impl Response {
     }
 }
 
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A server on the internet: the usual proxy variables count, and the uplink may be slow.
+    Internet,
+    /// The host's own API, reached over a container network.
+    Host,
+}
+
 /// How long a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
@@ -175,17 +189,15 @@ pub enum Patience {
 pub struct Client {
     call: ureq::Agent,
     transfer: ureq::Agent,
+    upload_pace: Option<Arc<Pace>>,
 }
 
 impl Client {
     /// Makes a client.
     ///
-    /// `proxy`: whether the usual proxy variables count. They do for the internet, not for the
-    /// host's own API, which is reached over a container network.
-    ///
     /// # Errors
     /// [`Error::Protocol`] if the file named by `SSL_CERT_FILE` cannot be used.
-    pub fn new(trust: Trust, proxy: bool) -> Result<Self, Error> {
+    pub fn new(trust: Trust, peer: Peer) -> Result<Self, Error> {
         let tls = match trust {
             Trust::AnyCertificate => TlsConfig::builder().disable_verification(true).build(),
             Trust::Roots => TlsConfig::builder().root_certs(roots()?).build(),
@@ -203,17 +215,32 @@ impl Client {
             let config = match patience {
                 Patience::Call => config.timeout_global(Some(clock::wall(CALL_TIMEOUT))),
                 Patience::Transfer => config
-                    .timeout_per_read(Some(clock::wall(SILENCE_TIMEOUT)))
-                    .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT)))
-                    .timeout_recv_response(Some(clock::wall(SILENCE_TIMEOUT))),
+                    .timeout_per_read(Some(clock::wall(match peer {
+                        Peer::Internet => RESPONSE_TIMEOUT,
+                        Peer::Host => SILENCE_TIMEOUT,
+                    })))
+                    .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT))),
             };
-            let config = if proxy { config } else { config.proxy(None) };
+            let config = match peer {
+                Peer::Internet => config,
+                Peer::Host => config.proxy(None),
+            };
             ureq::Agent::new_with_config(config.build())
         };
         Ok(Self {
             call: agent(Patience::Call),
             transfer: agent(Patience::Transfer),
+            upload_pace: None,
         })
+    }
+
+    /// The same client with a limit for the bodies of transfers that it sends.
+    #[must_use]
+    pub fn with_upload_pace(self, pace: Option<Pace>) -> Self {
+        Self {
+            upload_pace: pace.map(Arc::new),
+            ..self
+        }
     }
 
     /// Sends one request and returns the answer's head, whatever its status.
@@ -239,12 +266,23 @@ impl Client {
         let broken = |error: http::Error| Error::Protocol(error.to_string());
         let response = match body {
             Body::Empty => agent.run(request.body(()).map_err(broken)?)?,
-            Body::Bytes(bytes) => agent.run(request.body(bytes).map_err(broken)?)?,
-            Body::Parts(parts) => {
+            Body::Bytes(bytes) if patience == Patience::Call => {
+                agent.run(request.body(bytes).map_err(broken)?)?
+            }
+            Body::Bytes(_) | Body::Parts(_) => {
+                let parts: Vec<&[u8]> = match body {
+                    Body::Bytes(bytes) => vec![bytes],
+                    Body::Parts(parts) => parts.iter().map(Vec::as_slice).collect(),
+                    Body::Empty => Vec::new(),
+                };
                 // A reader's length is unknown to ureq; with the header set, it keeps to it.
-                let length: usize = parts.iter().map(Vec::len).sum();
+                let length: usize = parts.iter().map(|part| part.len()).sum();
                 request = request.header("Content-Length", length.to_string());
-                let mut reader = Parts { parts, offset: 0 };
+                let mut reader = Parts {
+                    parts: &parts,
+                    offset: 0,
+                    pace: self.upload_pace.as_deref(),
+                };
                 let body = ureq::SendBody::from_reader(&mut reader);
                 agent.run(request.body(body).map_err(broken)?)?
             }
@@ -264,10 +302,11 @@ impl Client {
     }
 }
 
-/// Reads several buffers as one body.
+/// Reads several buffers as one body, at the pace that is set.
 struct Parts<'a> {
-    parts: &'a [Vec<u8>],
+    parts: &'a [&'a [u8]],
     offset: usize,
+    pace: Option<&'a Pace>,
 }
 
 impl Read for Parts<'_> {
@@ -279,7 +318,11 @@ impl Read for Parts<'_> {
                 self.offset = 0;
                 continue;
             }
-            let count = rest.len().min(buffer.len());
+            let mut count = rest.len().min(buffer.len());
+            if let Some(pace) = self.pace {
+                count = count.min(pace.piece_bytes());
+                pace.wait_for(count)?;
+            }
             buffer[..count].copy_from_slice(&rest[..count]);
             self.offset += count;
             return Ok(count);
@@ -342,11 +385,12 @@ mod tests {
 
     #[test]
     fn parts_are_read_as_one_body() {
-        let parts = [b"ab".to_vec(), Vec::new(), b"cde".to_vec()];
+        let parts: [&[u8]; 3] = [b"ab", b"", b"cde"];
         let mut text = String::new();
         let mut reader = Parts {
             parts: &parts,
             offset: 0,
+            pace: None,
         };
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "abcde");

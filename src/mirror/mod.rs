@@ -13,6 +13,7 @@ use crate::clock::{self, Stop};
 use crate::dropbox::Dropbox;
 use crate::dropbox::content_hash::Digested;
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, Delete, FileMetadata, WriteMode};
+use crate::plugin::log as plugin_log;
 use crate::source::{Backup, Source};
 use crate::state::{Mirrored, State};
 use crate::text;
@@ -26,6 +27,8 @@ pub struct Summary {
     pub uploaded: usize,
     /// Their bytes.
     pub uploaded_bytes: u64,
+    /// Bytes that Dropbox took in this run, including those of files that are not complete yet.
+    pub sent_bytes: u64,
     /// Of the files sent, those that replaced a copy which differed.
     pub replaced: usize,
     /// Files compared with their backups and found equal.
@@ -50,6 +53,8 @@ pub struct Mirror<'a> {
     pub stop: &'a Stop,
     /// What is remembered.
     pub state: &'a mut State,
+    /// Requests in flight, at most; see [`transfer::lanes`].
+    pub lanes: usize,
 }
 
 /// The mirror folder's path: the root, which for an app-folder app is the app's own folder.
@@ -130,7 +135,7 @@ impl Mirror<'_> {
         if jobs.is_empty() {
             return;
         }
-        let (source, dropbox, stop) = (self.source, self.dropbox, self.stop);
+        let (source, dropbox, stop, lanes) = (self.source, self.dropbox, self.stop, self.lanes);
         let journals = self.state.journals.clone();
         let mut sending = Sending {
             mirror: self,
@@ -139,8 +144,9 @@ impl Mirror<'_> {
             short_of_space: short_of_space.as_deref_mut(),
             not_begun: Vec::new(),
         };
-        transfer::send(source, dropbox, stop, &journals, jobs, &mut sending);
+        let sent = transfer::send(source, dropbox, stop, &journals, lanes, jobs, &mut sending);
         let mut not_begun = sending.not_begun;
+        summary.sent_bytes += sent;
         match short_of_space {
             Some(jobs) if !jobs.is_empty() => jobs.append(&mut not_begun),
             _ => summary.left += not_begun.len(),
@@ -215,6 +221,7 @@ impl Mirror<'_> {
                     );
                     self.remember(backup, file, digested);
                     self.save(summary);
+                    self.state.journals.remove(&backup.id);
                 }
                 Ok(digested) => {
                     log::warn!(
@@ -329,7 +336,26 @@ impl Observer for Sending<'_, '_, '_> {
         }
     }
 
-    fn under_way(&mut self, _transfers: &[UnderWay]) {}
+    fn under_way(&mut self, transfers: &[UnderWay]) {
+        let line = |transfer: &UnderWay| progress_line(self.jobs[transfer.job].name(), transfer);
+        plugin_log::progress(&transfers.iter().map(line).collect::<Vec<_>>());
+    }
+}
+
+/// How far a transfer has come: percent, bytes, rate, time left.
+fn progress_line(name: &str, transfer: &UnderWay) -> String {
+    let held = text::bytes(transfer.held);
+    let seconds = transfer.took.as_secs_f64().max(1.0);
+    let rate = transfer.sent as f64 / seconds;
+    let rate_text = text::bytes(rate as u64);
+    let Some(length) = transfer.length.filter(|&length| length > 0) else {
+        return format!("Uploading \"{name}\": {held} so far, {rate_text}/s.");
+    };
+    let percent = transfer.held.min(length) * 100 / length;
+    let left = length.saturating_sub(transfer.held) as f64 / rate.max(1.0);
+    let left = text::duration(Duration::from_secs_f64(left.min(1e9)));
+    let length = text::bytes(length);
+    format!("Uploading \"{name}\": {percent} %, {held} of {length}, {rate_text}/s, {left} left.")
 }
 
 fn equals(file: &FileMetadata, digested: Digested) -> bool {

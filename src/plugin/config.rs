@@ -27,7 +27,14 @@ pub struct Settings {
     pub confirm_cleanup: bool,
     /// `keepDeletedDays`: how long a deleted backup stays in Dropbox.
     pub keep_deleted_days: u32,
+    /// `uploadLimitMbps`: upload rate in bytes per second, more than zero.
+    pub upload_bytes_per_second: Option<u32>,
 }
+
+/// Bytes per second of one Mbit/s.
+const BYTES_PER_SECOND_OF_MBPS: f64 = 125_000.0;
+/// Largest accepted `uploadLimitMbps`.
+const UPLOAD_LIMIT_MBPS_MAX: f64 = 10_000.0;
 
 /// Largest accepted `keepDeletedDays`, ten years.
 const KEEP_DELETED_DAYS_MAX: u32 = 3650;
@@ -89,6 +96,7 @@ pub fn load(path: &Path) -> Result<Settings, Error> {
         legacy_token: secret(fields.text("dropboxAccessToken")),
         confirm_cleanup: fields.checkbox("confirmCleanup"),
         keep_deleted_days: fields.whole_number("keepDeletedDays", KEEP_DELETED_DAYS_MAX),
+        upload_bytes_per_second: fields.upload_limit("uploadLimitMbps"),
     };
     if fields.problems.is_empty() {
         Ok(settings)
@@ -266,6 +274,25 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// A rate in Mbit/s, with a decimal point or comma; absent or 0 is no limit.
+    fn upload_limit(&mut self, key: &str) -> Option<u32> {
+        let text = self.text(key)?;
+        match text.replace(',', ".").parse::<f64>() {
+            Ok(0.0) => None,
+            Ok(rate) if (0.1..=UPLOAD_LIMIT_MBPS_MAX).contains(&rate) => {
+                Some((rate * BYTES_PER_SECOND_OF_MBPS) as u32)
+            }
+            _ => {
+                let expected =
+                    format!("a number of Mbit/s from 0.1 to {UPLOAD_LIMIT_MBPS_MAX}, or empty");
+                self.wrong(key, &expected, "something else");
+                None
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,6 +351,27 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         assert!(!text.contains("fake-value"), "{text}");
+    }
+
+    #[test]
+    fn the_upload_limit_is_read_in_every_form() {
+        for (value, rate) in [
+            ("null", None),
+            ("0", None),
+            ("\"\"", None),
+            ("8", Some(1_000_000)),
+            ("\"0,5\"", Some(62_500)),
+            ("2.5", Some(312_500)),
+        ] {
+            let settings = parse(&format!("{{\"uploadLimitMbps\":{value}}}")).unwrap();
+            assert_eq!(settings.upload_bytes_per_second, rate, "{value}");
+        }
+        for value in ["-1", "\"fast\"", "1e9", "\"NaN\"", "true"] {
+            assert!(
+                parse(&format!("{{\"uploadLimitMbps\":{value}}}")).is_err(),
+                "{value}"
+            );
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! due, in the host's timezone. Limitation: a line written while the file is being trimmed by
 //! another process may be lost; only the run that holds the lock trims.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -45,10 +45,12 @@ pub fn start(path: PathBuf) {
         let zone = *ZONE.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.write_all(line(record, clock::now(), zone).as_bytes())
     });
-    builder.target(env_logger::Target::Pipe(Box::new(Sink {
+    *PROGRESS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Progress {
         path,
+        lines: String::new(),
         echo: io::stderr().is_terminal(),
-    })));
+    });
+    builder.target(env_logger::Target::Pipe(Box::new(Sink)));
     if builder.try_init().is_err() {
         log::debug!("The log was started before.");
     }
@@ -109,47 +111,118 @@ fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Tz) -> String {
         Level::Debug => "DEBUG: ",
         Level::Trace => "TRACE: ",
     };
-    // One event is one line, also when a foreign text with line breaks found its way into it.
-    let message: String = message
+    if record.level() == Level::Error {
+        *LAST_ERROR.lock().unwrap_or_else(PoisonError::into_inner) = Some(one_line(&message));
+    }
+    stamp(level, &message, now, zone)
+}
+
+/// One event is one line, also when a foreign text with line breaks found its way into it.
+fn one_line(message: &str) -> String {
+    message
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    if record.level() == Level::Error {
-        *LAST_ERROR.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.clone());
-    }
+        .collect()
+}
+
+fn stamp(level: &str, message: &str, now: DateTime<Utc>, zone: Tz) -> String {
+    let message = one_line(message);
     let time = now
         .with_timezone(&zone)
         .to_rfc3339_opts(SecondsFormat::Secs, false);
     format!("{level}{message} ({time})\n")
 }
 
-/// Appends to the log file, and to standard error where somebody watches or the file refuses.
-struct Sink {
+/// The end of the log that changes in place while transfers go on.
+static PROGRESS: Mutex<Option<Progress>> = Mutex::new(None);
+
+/// The log file, and the progress lines at its end.
+#[derive(Debug)]
+struct Progress {
     path: PathBuf,
+    lines: String,
     echo: bool,
 }
 
-impl Sink {
-    fn append(&self, bytes: &[u8]) -> io::Result<()> {
-        // Opened for each line, so that a trimmed file is not written under its old name.
-        open(&self.path)?.write_all(bytes)
+/// Shows these lines at the end of the log in place of the last ones; none at all removes them.
+///
+/// The file is replaced as a whole each time, so that a reader sees whole lines at any instant.
+pub fn progress(lines: &[String]) {
+    let stamped: String = lines
+        .iter()
+        .map(|line| stamp("", line, clock::now(), zone()))
+        .collect();
+    let mut progress = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(progress) = progress
+        .as_mut()
+        .filter(|progress| progress.lines != stamped)
+    {
+        progress.show(stamped);
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+impl Progress {
+    /// Appends lines; progress lines stay behind them.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.lines.is_empty() {
+            // Opened for each line, so that a trimmed file is not written under its old name.
+            let mut file = OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(&self.path)?;
+            return file.write_all(bytes);
+        }
+        let mut content = self.without_progress()?;
+        content.extend_from_slice(bytes);
+        content.extend_from_slice(self.lines.as_bytes());
+        atomic::write(&self.path, &content)
+    }
+
+    fn show(&mut self, lines: String) {
+        let shown = self.without_progress().and_then(|mut content| {
+            content.extend_from_slice(lines.as_bytes());
+            atomic::write(&self.path, &content)
+        });
+        match shown {
+            Ok(()) => {
+                if self.echo {
+                    // One line, overwritten by the next; a terminal that is gone does not matter.
+                    let last = lines.lines().last().unwrap_or_default();
+                    let _ = write!(io::stderr(), "\r\x1b[K{last}");
+                }
+                self.lines = lines;
+            }
+            // Progress is a convenience; what cannot be written is not worth a line.
+            Err(_) => self.lines.clear(),
+        }
+    }
+
+    fn without_progress(&self) -> io::Result<Vec<u8>> {
+        let mut content = fs::read(&self.path)?;
+        if content.ends_with(self.lines.as_bytes()) {
+            content.truncate(content.len() - self.lines.len());
+        }
+        Ok(content)
+    }
 }
+
+/// Writes to the log file, and to standard error where somebody watches or the file refuses.
+struct Sink;
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         static COMPLAINED: OnceLock<()> = OnceLock::new();
-        let written = self.append(bytes);
-        if self.echo || written.is_err() {
+        let mut progress = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(progress) = progress.as_mut() else {
+            return Ok(bytes.len());
+        };
+        let written = progress.append(bytes);
+        if progress.echo || written.is_err() {
             let mut stderr = io::stderr();
             if let Err(error) = written
                 && COMPLAINED.set(()).is_ok()
             {
-                let file = self.path.display();
+                let file = progress.path.display();
                 // Nothing is left to report a failure of standard error to.
                 let _ = writeln!(
                     stderr,

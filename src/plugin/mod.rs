@@ -50,6 +50,11 @@ impl PluginFolder {
         self.data().join("run.lock")
     }
 
+    /// A file that plans a run: the host starts one when it finds it.
+    pub fn execution_request(&self) -> PathBuf {
+        self.root.join(".ucrm-plugin-execution-requested")
+    }
+
     /// The host's addresses.
     pub fn ucrm(&self) -> PathBuf {
         self.root.join("ucrm.json")

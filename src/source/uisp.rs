@@ -16,7 +16,7 @@ use super::{Backup, Download, Error, Listing, Source};
 use crate::backup_id::BackupId;
 use crate::clock::Stop;
 use crate::http::retry::with_retry;
-use crate::http::{self, Body, Client, Patience, Response, Trust};
+use crate::http::{self, Body, Client, Patience, Peer, Response, Trust};
 use crate::secret::Secret;
 
 /// Largest list or settings answer that is read: 100,000 backups have about 30 MB.
@@ -50,7 +50,7 @@ impl Uisp {
             Trust::Roots
         };
         Ok(Self {
-            http: Client::new(trust, false)?,
+            http: Client::new(trust, Peer::Host)?,
             base,
             token,
             stop,

@@ -77,8 +77,12 @@ impl Journals {
             started_at: clock::now(),
         };
         let begun = || {
-            fs::create_dir_all(&self.folder)?;
-            let mut file = File::create(self.path(id))?;
+            let path = self.path(id);
+            // The folder goes with its last journal, which another lane may be removing just now.
+            let mut file = File::create(&path).or_else(|_| {
+                fs::create_dir_all(&self.folder)?;
+                File::create(&path)
+            })?;
             let line = serde_json::to_string(&head)?;
             writeln!(file, "{line}")?;
             Ok(file)
@@ -110,8 +114,13 @@ impl Journals {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 log::debug!("The journal of {id} could not be removed: {error}");
             }
-            _ => {}
+            _ => self.remove_empty_folder(),
         }
+    }
+
+    fn remove_empty_folder(&self) {
+        // The system refuses to remove a folder that is not empty.
+        let _ = fs::remove_dir(&self.folder);
     }
 
     /// Removes the journals of all uploads that `wanted` does not name.
@@ -128,8 +137,7 @@ impl Journals {
                 self.remove(&id);
             }
         }
-        // Only an empty folder can be removed, so this needs no check.
-        let _ = fs::remove_dir(&self.folder);
+        self.remove_empty_folder();
     }
 }
 

@@ -40,6 +40,8 @@ pub struct Memory {
     pub on_hold: BTreeSet<BackupId>,
     /// What is known to be in Dropbox, verified against the source.
     pub mirrored: BTreeMap<BackupId, Mirrored>,
+    /// How many times in a row the plugin itself has asked for the next run.
+    pub continuations: u32,
     /// The newest runs, oldest first.
     pub runs: VecDeque<RunRecord>,
 }

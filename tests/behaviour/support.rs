@@ -1,11 +1,14 @@
 //! A world for one test: a Dropbox, a UISP and a plugin folder, and the binary to run in it.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use std::{fs, io};
 
 use sandbox::dropbox::{Dropbox, DropboxOptions};
-use sandbox::http::TestCa;
+use sandbox::http::{Handler, Head, Request, Response, Server, ServerOptions, TestCa, TlsConfig};
 use sandbox::uisp::{Backup, Uisp, UispOptions};
 use serde_json::{Value, json};
 
@@ -15,9 +18,16 @@ pub struct World {
     pub dropbox: Dropbox,
     /// UISP, over plain HTTP as inside the containers.
     pub uisp: Uisp,
-    ca: TestCa,
+    /// Issued Dropbox's certificate.
+    pub ca: TestCa,
     folder: tempfile::TempDir,
 }
+
+/// How long a test waits for what must happen; passing is a failure, so it is long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A run that goes on while the test does something.
+pub struct Running(Child);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -161,9 +171,12 @@ impl World {
         command
     }
 
-    /// Starts a run.
-    pub fn start(&self) -> Child {
-        self.command().spawn().unwrap()
+    /// Starts a run on the wall's clock, for tests that hold its requests: its timeouts must not
+    /// pass meanwhile.
+    pub fn start(&self) -> Running {
+        let mut command = self.command();
+        command.env_remove("BACKUP_SYNC_CLOCK_SPEED");
+        Running(command.spawn().unwrap())
     }
 
     /// Does one run.
@@ -255,6 +268,27 @@ impl World {
     }
 }
 
+impl Running {
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args(["-s", name]).arg(self.0.id().to_string());
+        assert!(kill.status().unwrap().success());
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// Waits for its end and returns the exit code; `None` after a signal.
+    pub fn wait(mut self) -> Option<i32> {
+        let (sender, ended) = mpsc::channel();
+        std::thread::spawn(move || sender.send(self.0.wait().unwrap().code()));
+        ended.recv_timeout(PATIENCE).expect("the run does not end")
+    }
+}
+
 impl Ended {
     /// The last line of the log, without its time.
     pub fn last_line(&self) -> &str {
@@ -276,4 +310,23 @@ impl Ended {
             .any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(found, "no line with {parts:?} in:\n{}", self.log);
     }
+}
+
+/// A server that nobody should ask anything; its log tells who did.
+pub fn stranger(address: Ipv4Addr, tls: Option<TlsConfig>) -> Server {
+    struct Stranger;
+    impl Handler for Stranger {
+        fn route(&self, head: &Head) -> String {
+            head.path().to_owned()
+        }
+        fn handle(&self, _: &mut Request<'_>) -> io::Result<Response> {
+            Ok(Response::text(200, "[]"))
+        }
+    }
+    let options = ServerOptions {
+        address: address.into(),
+        tls,
+        ..ServerOptions::default()
+    };
+    Server::start(options, Arc::new(Stranger)).unwrap()
 }

@@ -35,6 +35,9 @@ use crate::state::journal::Journals;
 
 /// Requests in flight. Eight connections saturate a link of which one connection gets a fifth.
 const LANES: usize = 8;
+/// Under an upload limit, a lane's share in bytes per second, so that a block takes seconds, not
+/// minutes, and no server loses patience.
+const LANE_BYTES_PER_SECOND: usize = 300_000;
 /// Every lane sends a block while the reader fills the next one.
 const BUDGET_BYTES: usize = (LANES + 1) * BLOCK_BYTES;
 /// A backup of up to this many blocks is sent in one request.
@@ -46,6 +49,14 @@ const COMMIT_AFTER: Duration = Duration::from_secs(60);
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How often a backup is sent again from its start within one run.
 const RESTARTS_MAX: u32 = 2;
+
+/// The number of lanes under an upload limit.
+pub fn lanes(upload_bytes_per_second: Option<u32>) -> usize {
+    let limit = upload_bytes_per_second.and_then(|limit| usize::try_from(limit).ok());
+    limit.map_or(LANES, |limit| {
+        limit.div_ceil(LANE_BYTES_PER_SECOND).clamp(1, LANES)
+    })
+}
 
 /// A backup to be sent.
 #[derive(Clone, Debug)]
@@ -233,14 +244,16 @@ impl Shared {
 /// Sends all `jobs`, in their order, and tells `observer` each one's fate as soon as it is known.
 ///
 /// One job's failure does not keep the others from being sent, unless it shows that none can be.
+/// Returns the bytes that Dropbox took, including those of backups that are not complete yet.
 pub fn send(
     source: &dyn Source,
     dropbox: &Dropbox,
     stop: &Stop,
     journals: &Journals,
+    lanes: usize,
     jobs: &[Job],
     observer: &mut dyn Observer,
-) {
+) -> u64 {
     let queue = Queue::default();
     let shared = Shared {
         attempts: jobs.iter().map(|_| AtomicU32::new(0)).collect(),
@@ -265,7 +278,7 @@ pub fn send(
         journals,
     };
     std::thread::scope(|scope| {
-        for _ in 0..LANES {
+        for _ in 0..lanes {
             let (queue, lane, events) = (&queue, &lane, event_sender.clone());
             scope.spawn(move || {
                 while let Some(work) = queue.next() {
@@ -280,6 +293,7 @@ pub fn send(
             jobs,
             progress: jobs.iter().map(|_| Progress::default()).collect(),
             reported: Stopwatch::start(),
+            sent: 0,
             ready: Vec::new(),
             ready_since: Stopwatch::start(),
             committing: false,
@@ -290,9 +304,10 @@ pub fn send(
             journals,
             observer,
         };
-        coordinator.run(&events);
+        let sent = coordinator.run(&events);
         queue.close();
-    });
+        sent
+    })
 }
 
 /// How far a job has come.
@@ -315,6 +330,8 @@ struct Coordinator<'a> {
     progress: Vec<Progress>,
     /// When progress was reported last.
     reported: Stopwatch,
+    /// Bytes that Dropbox took.
+    sent: u64,
     /// Closed sessions that wait for their commit, and since when.
     ready: Vec<ReadySession>,
     ready_since: Stopwatch,
@@ -328,7 +345,7 @@ struct Coordinator<'a> {
 }
 
 impl Coordinator<'_> {
-    fn run(mut self, events: &Receiver<Event>) {
+    fn run(mut self, events: &Receiver<Event>) -> u64 {
         for job in 0..self.progress.len() {
             self.begin(job);
         }
@@ -343,6 +360,8 @@ impl Coordinator<'_> {
             self.commit_if_due(open);
             self.report_progress();
         }
+        self.observer.under_way(&[]);
+        self.sent
     }
 
     fn begin(&mut self, job: usize) {
@@ -363,6 +382,7 @@ impl Coordinator<'_> {
             Event::NotBegun(ticket) => self.settle(ticket.job, Outcome::NotBegun),
             Event::Appended(ticket) if !self.shared.is_stale(ticket) => {
                 self.progress[ticket.job].appended += 1;
+                self.sent += BLOCK_BYTES as u64;
                 self.close_if_complete(ticket.job);
             }
             Event::Large {
@@ -376,6 +396,9 @@ impl Coordinator<'_> {
                 self.close_if_complete(job);
             }
             Event::Ready(ready) if !self.shared.is_stale(ready.ticket) => {
+                if self.progress[ready.ticket.job].large.is_none() {
+                    self.sent += ready.digested.bytes;
+                }
                 if self.ready.is_empty() {
                     self.ready_since = Stopwatch::start();
                 }

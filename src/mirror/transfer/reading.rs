@@ -187,6 +187,13 @@ impl Reading<'_> {
             }
             index += 1;
         }
+        // Dropbox holds whole blocks that this backup does not have any more.
+        if known
+            .last_key_value()
+            .is_some_and(|(&last, _)| last >= index)
+        {
+            return Err(source::Error::Changed.into());
+        }
         let ready = ReadySession {
             ticket,
             session,

@@ -70,13 +70,13 @@ impl Run {
     #[must_use]
     pub fn program_pid(&self) -> Option<u32> {
         let is_program = |pid: u32| {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let mut arguments = arguments.split(|byte| *byte == 0);
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
             // The launcher's probe with --version is a child of PHP too.
             arguments
-                .next()
-                .is_some_and(|name| name.ends_with(b"/backup-sync-dropbox"))
-                && arguments.any(|argument| argument == b"--root")
+                .iter()
+                .any(|argument| argument.ends_with(b"/backup-sync-dropbox"))
+                && arguments.contains(&b"--root".as_slice())
         };
         std::iter::once(self.pid())
             .chain(children_of(self.pid()))

@@ -348,3 +348,77 @@ fn opens_a_folder_that_another_version_left() {
     assert!(plugin.is_enabled());
     assert_eq!(config(&plugin)["token"], "t");
 }
+
+/// A script in the program's place that stops until it is killed.
+const STOPPED_PROGRAM: &str = "#!/bin/sh\nkill -s STOP $$";
+
+fn program_path() -> String {
+    format!("bin/{}/backup-sync-dropbox", std::env::consts::ARCH)
+}
+
+fn wait_for_program(run: &mut Run) -> u32 {
+    loop {
+        if let Some(pid) = run.program_pid() {
+            return pid;
+        }
+        assert!(
+            !run.has_ended().unwrap(),
+            "the run ended before the program was seen"
+        );
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn without_php_the_program_is_started_directly() {
+    let world = World::new();
+    let program = "#!/bin/sh\necho \"$@\"; exit 7";
+    let path = program_path();
+    let files = [
+        ("manifest.json", &*manifest(&json!([]))),
+        ("main.php", MAIN),
+        (&path, program),
+    ];
+    let mut plugin = world
+        .host()
+        .with_launch(Launch::Program)
+        .install(&world.zip(&files))
+        .unwrap();
+    plugin.save_form(&[("token", "t")]).unwrap();
+    plugin.enable().unwrap();
+    let outcome = plugin.execute().unwrap();
+    assert_eq!(outcome.exit_code, Some(7));
+    assert_eq!(
+        outcome.stdout,
+        format!("--root {}\n", plugin.root().display())
+    );
+}
+
+#[test]
+fn the_program_survives_a_kill_of_php_and_can_be_killed_itself() {
+    let world = World::new();
+    let path = program_path();
+    let main = format!(
+        "<?php proc_close(proc_open(['sh', __DIR__ . '/{path}', '--root', __DIR__], [], $pipes));"
+    );
+    let files = [
+        ("manifest.json", &*manifest(&json!([]))),
+        ("main.php", &main),
+        (&path, STOPPED_PROGRAM),
+    ];
+    let mut plugin = world.host().install(&world.zip(&files)).unwrap();
+    plugin.save_form(&[("token", "t")]).unwrap();
+    plugin.enable().unwrap();
+
+    let mut run = plugin.start().unwrap();
+    let program = wait_for_program(&mut run);
+    assert_ne!(program, run.pid());
+    run.kill().unwrap();
+    assert!(Path::new(&format!("/proc/{program}")).exists());
+    send_signal(program, Signal::Kill).unwrap();
+
+    // Killed while PHP waits for it, the program ends the run.
+    let mut run = plugin.start().unwrap();
+    send_signal(wait_for_program(&mut run), Signal::Kill).unwrap();
+    assert_eq!(run.wait().unwrap().exit_code, Some(0));
+}

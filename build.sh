@@ -1,0 +1,194 @@
+#!/usr/bin/env bash
+# One command for everything: ./build.sh help
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+checkout=$PWD
+target_dir=${CARGO_TARGET_DIR:-$checkout/target}
+# Debian's name of the C library for a foreign processor.
+declare -A cross_libc=([aarch64]=arm64 [x86_64]=amd64)
+
+usage() {
+    cat <<'END'
+Usage: ./build.sh COMMAND
+
+  demo           the whole mission in the terminal, against stand-ins for UISP, Dropbox and the plugin host
+  demo --serve   the same, then a web page to click through
+  test           everything: format, lints, all tests, with the release program of this machine's processor
+  package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
+                 installable ZIP, dist/backup-sync-dropbox.zip; the same commit gives the same bytes
+  help           this text
+
+Needs Rust and bash. What else a command needs is installed through apt, as root or with sudo.
+END
+}
+
+say() { printf '\n== %s\n' "$*" >&2; }
+fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+
+# install COMMAND PACKAGE...: installs the Debian packages unless the command succeeds already.
+install() {
+    local check=$1
+    shift
+    if bash -c "$check" >/dev/null 2>&1; then return 0; fi
+    command -v apt-get >/dev/null || return 1
+    say "installing $*"
+    local as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || return 1
+        as_root=(sudo)
+    fi
+    # Package lists may be missing (fresh containers) or stale, so a failure is tried again with new ones.
+    local get=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    "${get[@]}" install -y --no-install-recommends "$@" >/dev/null \
+        || { "${get[@]}" update >/dev/null && "${get[@]}" install -y --no-install-recommends "$@" >/dev/null; } \
+        || return 1
+    bash -c "$check" >/dev/null 2>&1
+}
+
+require() { install "$@" || fail "cannot install: ${*:2}. Install it by hand and try again."; }
+
+need_compiler() { require 'command -v cc' gcc libc6-dev; }
+need_php() { install 'php -r "exit((int) ! class_exists(\"ZipArchive\"));"' php-cli php-zip; }
+
+has_target() {
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] && return 0
+    # Rustup may not reach its server; waiting for that is not worth more than a minute.
+    [ "${2:-}" != add ] || timeout 60 rustup target add "$1" >/dev/null 2>&1
+}
+
+# Prints the usable Rust target for an architecture and its C compiler, which ring needs; nothing if there is none.
+# Musl comes before glibc: UISP's container is Alpine, and a static glibc program may load the wrong libraries
+# for name lookups on other systems.
+choose_target() {
+    local architecture=$1
+    local musl=$architecture-unknown-linux-musl gnu=$architecture-unknown-linux-gnu cross=$architecture-linux-gnu-gcc
+    if [ "$architecture" = "$(uname -m)" ]; then
+        if has_target "$musl" add && install 'command -v musl-gcc' musl-tools; then
+            echo "$musl musl-gcc"
+        elif has_target "$gnu"; then
+            echo "$gnu cc"
+        fi
+    elif install "command -v $cross" "gcc-${architecture/_/-}-linux-gnu" libc6-dev-"${cross_libc[$architecture]}"-cross; then
+        if has_target "$musl" add; then
+            echo "$musl $cross"
+        elif has_target "$gnu" add; then
+            echo "$gnu $cross"
+        fi
+    fi
+}
+
+# build_release TARGET COMPILER: prints the path of the static program.
+build_release() {
+    local target=$1 compiler=$2
+    local cargo_home=${CARGO_HOME:-$HOME/.cargo}
+    local name=${target//-/_}
+    export "CC_$name=$compiler"
+    # Rust brings musl's start files and library itself; the linker only has to know the processor.
+    if [ "${target%%-*}" != "$(uname -m)" ]; then export "CARGO_TARGET_${name^^}_LINKER=$compiler"; fi
+    # No path of this machine may reach the program: the same commit gives the same bytes anywhere.
+    # With --target the flags stay away from build scripts and macros.
+    RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$cargo_home=/cargo \
+--remap-path-prefix=$checkout=/source --remap-path-prefix=$target_dir=/target" \
+        cargo build --release --locked --bin backup-sync-dropbox --target "$target" >&2
+    local program=$target_dir/$target/release/backup-sync-dropbox
+    check_static "$program"
+    echo "$program"
+}
+
+check_static() {
+    command -v readelf >/dev/null || return 0
+    # Captured first: a grep that stops reading early would break the pipe.
+    local headers dynamic
+    headers=$(readelf -lW "$1")
+    dynamic=$(readelf -dW "$1")
+    [[ $headers != *INTERP* && $dynamic != *NEEDED* ]] || fail "$1 is not static"
+}
+
+# Built with the whole workspace selected, so that dependencies get the same features as in the tests
+# and are compiled once.
+sandbox_program() { cargo build --locked --workspace --bin "$1" >&2; }
+
+# package ZIP ARCHITECTURE...: builds the programs and packs them.
+package() {
+    local zip=$1
+    shift
+    need_compiler
+    local commit=unknown commit_time=315532800
+    if git rev-parse HEAD >/dev/null 2>&1; then
+        commit=$(git rev-parse HEAD)
+        commit_time=$(git show -s --format=%ct HEAD)
+        [ -z "$(git status --porcelain)" ] || commit+=" with local changes"
+    fi
+    export SOURCE_DATE_EPOCH=$commit_time
+
+    local programs=() architecture target program
+    for architecture in x86_64 aarch64; do
+        if [[ " $* " != *" $architecture "* ]]; then
+            programs+=("$architecture=skipped=not asked for")
+            continue
+        fi
+        target=$(choose_target "$architecture")
+        if [ -z "$target" ]; then
+            say "$architecture: skipped: no Rust target or no cross compiler for it can be had on this machine"
+            programs+=("$architecture=skipped=no Rust target or no cross compiler for it on the building machine")
+            continue
+        fi
+        say "$architecture: building for ${target% *}"
+        # shellcheck disable=SC2086 # two words
+        program=$(build_release $target)
+        programs+=("$architecture=static, ${target% *}, $(rustc --version)=$program")
+    done
+
+    sandbox_program pack
+    mkdir -p "$(dirname "$zip")"
+    "$target_dir/debug/pack" "$zip" "$commit" "$commit_time" "${programs[@]}"
+    say "$zip ($(wc -c <"$zip") bytes)"
+}
+
+run_tests() {
+    need_compiler
+    need_php || fail "the tests need PHP with its zip extension (Debian: php-cli php-zip)"
+    require 'python3 -c "import venv, ensurepip"' python3 python3-venv
+    require 'command -v unshare && command -v setpriv && command -v setarch' util-linux
+
+    say "syntax of the scripts"
+    bash -n build.sh
+    local file
+    for file in *.php; do php -d error_reporting=-1 -d display_errors=1 -l "$file"; done
+
+    say "format and lints"
+    cargo fmt --all --check
+    cargo clippy --locked --workspace --all-targets -- -D warnings
+
+    local zip=$target_dir/package/backup-sync-dropbox.zip
+    package "$zip" "$(uname -m)"
+
+    say "the demo, as a smoke test"
+    sandbox_program demo
+    "$target_dir/debug/demo" "$zip" </dev/null
+
+    say "tests"
+    BACKUP_SYNC_ZIP=$zip cargo test --locked --workspace
+}
+
+demo() {
+    need_compiler
+    need_php || say "PHP cannot be had here: the demo starts the program directly"
+    local zip=$target_dir/package/backup-sync-dropbox.zip
+    package "$zip" "$(uname -m)"
+    sandbox_program demo
+    say "demo"
+    "$target_dir/debug/demo" "$zip" "$@"
+}
+
+case ${1:-help} in
+    demo) demo "${@:2}" ;;
+    test) run_tests ;;
+    package) package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64 ;;
+    help | --help | -h) usage ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+esac

@@ -1,0 +1,187 @@
+<?php
+
+// Starts the program for this machine's processor and passes its output and exit code through.
+//
+// Works on PHP 8.1 to 8.3 and without the pcntl extension. Whatever keeps the program from
+// starting becomes one ERROR line in data/plugin.log; there is no other logic here.
+//
+// Limitation: without pcntl no signal can be passed on. When the host kills PHP alone, the program
+// goes on until its own deadline, which lies before the host's limit of one hour, and its lock keeps
+// a second run away meanwhile. A private copy of the program then stays in the temporary folder.
+
+declare(strict_types=1);
+
+namespace BackupSyncDropbox;
+
+const PROGRAM = 'backup-sync-dropbox';
+
+/**
+ * Runs the program on the plugin folder $root and returns its exit code.
+ *
+ * @param list<string> $arguments put before `--root <plugin folder>`
+ */
+function launch(string $root, array $arguments = []): int
+{
+    $copy = null;
+    try {
+        $program = find_program($root);
+        $refusal = why_not_runnable($program);
+        if ($refusal !== null) {
+            $program = $copy = copy_to_runnable_folder($program, $root, $refusal);
+        }
+
+        // No descriptors named: the program inherits ours.
+        $process = proc_open(array_merge([$program], $arguments, ['--root', $root]), [], $pipes);
+        if ($process === false) {
+            throw new LaunchError('PHP could not start a process. No backups are copied. '
+                . 'See whether the server has memory left, then execute the plugin again.');
+        }
+        $exitCode = proc_close($process);
+
+        return $exitCode >= 0 && $exitCode <= 255 ? $exitCode : 1;
+    } catch (LaunchError $error) {
+        log_error($root, $error->getMessage());
+    } catch (\Throwable $error) {
+        log_error($root, 'The plugin could not be started. No backups are copied. '
+            . "Ask whoever runs this server's PHP about this message: " . $error->getMessage());
+    } finally {
+        if ($copy !== null) {
+            remove_copy($copy);
+        }
+    }
+
+    return 1;
+}
+
+final class LaunchError extends \RuntimeException
+{
+}
+
+/** The program for this machine's processor, with its executable bit restored. */
+function find_program(string $root): string
+{
+    if (! function_exists('proc_open') || ! function_exists('proc_close')) {
+        throw new LaunchError('PHP on this server may not start programs, because its setting disable_functions names '
+            . 'proc_open or proc_close. No backups are copied. Remove both names from disable_functions in php.ini.');
+    }
+
+    $machine = php_uname('m');
+    switch ($machine) {
+        case 'x86_64':
+        case 'amd64':
+            $architecture = 'x86_64';
+            break;
+        case 'aarch64':
+        case 'arm64':
+            $architecture = 'aarch64';
+            break;
+        default:
+            throw new LaunchError("This server's processor type, $machine, is not one that the plugin has a program for. "
+                . 'No backups are copied. Run the plugin on a server of type x86_64 or aarch64.');
+    }
+
+    $name = "bin/$architecture/" . PROGRAM;
+    $program = "$root/$name";
+    if (! is_file($program)) {
+        throw new LaunchError("The file $name is missing from the plugin's folder. No backups are copied. "
+            . "Install the plugin again from a ZIP whose file BUILD-INFO lists $architecture as built.");
+    }
+
+    // The host unpacks with PHP's ZipArchive::extractTo, which ignores stored file modes.
+    if (! is_executable($program)) {
+        @chmod($program, 0755);
+    }
+
+    return $program;
+}
+
+/**
+ * The reason why a program cannot be run from where it is; null if it can.
+ *
+ * Only running it tells: is_executable() knows nothing of noexec mounts or damaged files, and
+ * proc_open() may report success although the new process could not execute the file.
+ */
+function why_not_runnable(string $program): ?string
+{
+    $warning = null;
+    // Depending on its version, PHP warns in this process or in the new one, where the text reaches the pipe.
+    set_error_handler(static function (int $level, string $message) use (&$warning): bool {
+        $warning = $message;
+        file_put_contents('php://stderr', $message);
+
+        return true;
+    });
+    try {
+        $process = proc_open([$program, '--version'], [1 => ['pipe', 'w'], 2 => ['redirect', 1]], $pipes);
+    } finally {
+        restore_error_handler();
+    }
+
+    $answer = '';
+    if ($process !== false) {
+        $answer = (string) stream_get_contents($pipes[1]);
+        fclose($pipes[1]);
+        if (proc_close($process) === 0 && strpos($answer, PROGRAM . ' ') === 0) {
+            return null;
+        }
+    }
+
+    $reason = preg_replace('/^.*failed: /s', '', trim($warning ?? $answer));
+
+    return $reason === '' ? 'it ended without an answer' : substr($reason, 0, 200);
+}
+
+/** Copies the program into the first folder that lets it run. */
+function copy_to_runnable_folder(string $program, string $root, string $refusal): string
+{
+    $folders = array_unique([sys_get_temp_dir(), '/tmp', '/var/tmp', '/dev/shm', "$root/data"]);
+    foreach ($folders as $folder) {
+        if (! @is_dir($folder) || is_open_to_tampering($folder)) {
+            continue;
+        }
+        // mkdir() fails on anything that already exists, links included: the new folder is ours alone.
+        $private = $folder . '/' . PROGRAM . '-' . bin2hex(random_bytes(16));
+        if (! @mkdir($private, 0700)) {
+            continue;
+        }
+        $copy = $private . '/' . PROGRAM;
+        if (@copy($program, $copy) && @chmod($copy, 0700) && why_not_runnable($copy) === null) {
+            return $copy;
+        }
+        remove_copy($copy);
+    }
+
+    throw new LaunchError('The program ' . substr($program, strlen($root) + 1) . " cannot be run on this server ($refusal), "
+        . 'neither from the plugin\'s folder nor as a copy in ' . implode(', ', $folders) . '. No backups are copied. '
+        . 'Let one of these folders run programs (mount option exec, PHP setting open_basedir); if the plugin has never run here, '
+        . 'its file may be damaged: install its ZIP again.');
+}
+
+/** Whether others could replace our folder in it: writable by everybody, without the sticky bit. */
+function is_open_to_tampering(string $folder): bool
+{
+    $mode = @fileperms($folder);
+
+    return $mode === false || ($mode & 01002) === 0002;
+}
+
+function remove_copy(string $copy): void
+{
+    @unlink($copy);
+    @rmdir(dirname($copy));
+}
+
+/** Appends one line to the log that the host shows; to standard error where there is no writing to it. */
+function log_error(string $root, string $message): void
+{
+    $message = trim((string) preg_replace('/\s+/', ' ', $message));
+    $line = "ERROR: $message (" . date(DATE_ATOM) . ")\n";
+
+    $folder = "$root/data";
+    if (! is_dir($folder)) {
+        @mkdir($folder);
+    }
+    if (@file_put_contents("$folder/plugin.log", $line, FILE_APPEND) === false) {
+        file_put_contents('php://stderr', $line);
+    }
+}

@@ -1,0 +1,142 @@
+//! One backup that cannot be read, or not as it should.
+
+use sandbox::http::{Action, Gate, On};
+use sandbox::uisp::Backup;
+use serde_json::json;
+
+use super::*;
+use crate::support::PATIENCE;
+
+#[test]
+fn a_backup_that_cannot_be_read_fails_alone_and_nothing_is_deleted() {
+    let body = |content_type: &str, body: &str| Action::Status {
+        code: 200,
+        headers: vec![("Content-Type".into(), content_type.into())],
+        body: body.into(),
+    };
+    let page = "<!DOCTYPE html>\n<html><title>Log in</title></html>";
+    let message = r#"{"statusCode":500,"error":"Internal Server Error"}"#;
+    for (name, action) in [
+        (
+            "404",
+            Action::json(404, &json!({"statusCode": 404, "error": "Not Found"})),
+        ),
+        ("500", Action::html(500, page)),
+        ("cut", Action::TruncateResponse(1000)),
+        ("reset", Action::ResetMidResponse(1000)),
+        ("HTML", body("text/html", page)),
+        ("JSON", body("application/json; charset=utf-8", message)),
+        ("HTML in disguise", body("application/octet-stream", page)),
+        (
+            "JSON in disguise",
+            body("application/octet-stream", message),
+        ),
+        ("empty", body("application/octet-stream", "")),
+        ("stall", Action::StallResponse),
+    ] {
+        for number in [5, 6] {
+            let world = changed_world();
+            world
+                .uisp
+                .inject(On::every(&download_route(number)), action.clone());
+            let ended = world.run_badly();
+            ended.assert_line(&["ERROR: ", &name_of(number), "could not be uploaded"]);
+            ended.assert_line(&["Finished: 2 uploaded", "0 deleted", "1 failed"]);
+            assert!(file_of(&world, number).is_none(), "{name}");
+            assert!(file_of(&world, 1).is_some(), "{name}");
+            assert_recovers(&world);
+        }
+    }
+}
+
+#[test]
+fn a_download_without_length_that_breaks_off_is_not_stored() {
+    for (number, cut) in [(5, 1000), (6, 5 * MIB), (6, 8 * MIB)] {
+        for supports_range in [true, false] {
+            let world = changed_world();
+            world.uisp.configure(|options| {
+                options.announces_length = false;
+                options.supports_range = supports_range;
+            });
+            let route = download_route(number);
+            world
+                .uisp
+                .inject(On::next(&route), Action::TruncateResponse(cut));
+            world.run_well();
+            world.assert_mirrored();
+        }
+    }
+}
+
+#[test]
+fn a_download_that_breaks_off_again_and_again_goes_on_by_range() {
+    let world = changed_world();
+    let cut = Action::TruncateResponse(5 * MIB);
+    world.uisp.inject(On::every(&download_route(6)), cut);
+    world.run_well();
+    world.assert_mirrored();
+}
+
+#[test]
+fn a_backup_that_changes_while_it_is_read_is_not_stored() {
+    for (supports_range, new_size) in [(false, LARGE), (false, LARGE - 1), (true, LARGE - 1)] {
+        let world = changed_world();
+        world
+            .uisp
+            .configure(|options| options.supports_range = supports_range);
+        let route = download_route(6);
+        let gate = Gate::new();
+        world
+            .uisp
+            .inject(On::next(&route), Action::TruncateResponse(5 * MIB));
+        world
+            .uisp
+            .inject(On::nth(&route, 2), Action::Hold(gate.clone()));
+        let run = world.start();
+        assert!(gate.wait_reached(PATIENCE));
+        world.remove_backup(6);
+        let changed = Backup {
+            seed: 1,
+            ..Backup::numbered(6, new_size)
+        };
+        world.uisp.add(changed);
+        gate.open();
+        let code = run.wait();
+        // Sending the new content whole is as good as leaving it to the next run.
+        let stored = file_of(&world, 6).map(|file| file.content_hash);
+        let hash = world.uisp.content_hash(&Backup::numbered(6, 0).id);
+        let what = format!("range {supports_range}, {new_size} bytes: {}", world.log());
+        assert!(stored.is_none() || stored == hash, "{what}");
+        assert!(code == Some(0) || file_of(&world, 1).is_some());
+        assert_recovers(&world);
+    }
+}
+
+#[test]
+fn a_backup_that_is_deleted_during_the_run_leaves_no_trace() {
+    let world = changed_world();
+    let gate = Gate::new();
+    world
+        .uisp
+        .inject(On::next(&download_route(5)), Action::Hold(gate.clone()));
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    world.remove_backup(5);
+    gate.open();
+    assert_eq!(run.wait(), Some(1));
+    assert!(file_of(&world, 5).is_none());
+    assert_recovers(&world);
+}
+
+#[test]
+fn a_token_that_uisp_refuses_during_the_run_ends_the_uploads() {
+    let world = changed_world();
+    world.add_backups(10, 30, 1000);
+    let refused = Action::json(401, &json!({"statusCode": 401, "error": "Unauthorized"}));
+    world.uisp.inject(On::every("nms/backups/*"), refused);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", "\"UISP API token\""]);
+    assert!(world.uisp.traffic().count("nms/backups/*") < 24);
+    assert!(file_of(&world, 1).is_some());
+    assert_recovers(&world);
+}

@@ -1,0 +1,115 @@
+//! Lists that are not whole, from either end.
+
+use sandbox::dropbox::faults;
+use sandbox::http::{Action, On};
+use sandbox::uisp::RawAnswer;
+use serde_json::{Value, json};
+
+use super::*;
+
+#[test]
+fn a_listing_that_breaks_off_is_never_taken_for_the_whole() {
+    let page = Action::html(200, "<html>Log in</html>");
+    let refused = |error: Value| faults::route_error("x/", &error);
+    for route in [LIST, CONTINUE] {
+        for (name, action) in [
+            ("400", Action::text(400, "Error in call to API function")),
+            ("403", Action::html(403, "<html>firewall</html>")),
+            ("404", Action::html(404, "<html>not here</html>")),
+            ("other", refused(json!({".tag": "other"}))),
+            ("strange", refused(json!(null))),
+            (
+                "no folder",
+                refused(json!({".tag": "path", "path": {".tag": "not_folder"}})),
+            ),
+            ("HTML", page.clone()),
+            ("null", Action::json(200, &json!(null))),
+            (
+                "no entries",
+                Action::json(200, &json!({"cursor": "c", "has_more": false})),
+            ),
+            ("cut", Action::TruncateResponse(100)),
+        ] {
+            let world = changed_world();
+            let before = world.dropbox.files();
+            world.dropbox.inject(On::every(route), action);
+            let ended = world.run_badly();
+            ended.assert_line(&["ERROR: ", "could not be listed", "nothing is mirrored"]);
+            assert_eq!(world.dropbox.files(), before, "{name} on {route}");
+            assert_eq!(
+                world.count(START) + world.count(DELETE),
+                0,
+                "{name} on {route}"
+            );
+            assert_recovers(&world);
+        }
+    }
+}
+
+#[test]
+fn a_listing_whose_cursor_is_reset_starts_over() {
+    for error in [
+        json!({".tag": "reset"}),
+        json!({".tag": "path", "path": {".tag": "not_found"}}),
+    ] {
+        let world = changed_world();
+        let reset = faults::route_error("reset/.", &error);
+        world.dropbox.inject(On::next(CONTINUE), reset.clone());
+        world.run_well();
+        assert_eq!(world.count(LIST), 2);
+        world.assert_mirrored();
+
+        let world = changed_world();
+        let before = world.dropbox.files();
+        world.dropbox.inject(On::every(CONTINUE), reset);
+        world.run_badly();
+        assert!(world.count(LIST) < 10);
+        assert_eq!(world.dropbox.files(), before);
+        assert_recovers(&world);
+    }
+}
+
+#[test]
+fn a_list_that_uisp_does_not_give_is_quoted_and_deletes_nothing() {
+    let long = format!("<html>\n{}\n</html>", "long page ".repeat(100));
+    for (status, answer) in [
+        (500, RawAnswer::html(500, &long)),
+        (502, RawAnswer::html(502, "<html>Bad Gateway</html>")),
+        (503, RawAnswer::new(503, "text/plain", "")),
+        (
+            404,
+            RawAnswer::json(404, r#"{"statusCode":404,"error":"Not Found"}"#),
+        ),
+        (418, RawAnswer::json(418, "{}")),
+    ] {
+        let world = changed_world();
+        let before = world.dropbox.files();
+        world.uisp.answer_list(Some(answer));
+        let ended = world.run_badly();
+        let status = format!("status {status}");
+        ended.assert_line(&["ERROR: UISP's list", "nothing is deleted", &status]);
+        let quoted = ended.log.matches("long page").count();
+        assert!(quoted <= 20, "{}", ended.log);
+        assert_eq!(world.dropbox.files(), before);
+        assert_eq!(world.count(START), 0);
+        world.uisp.answer_list(None);
+        assert_recovers(&world);
+    }
+}
+
+#[test]
+fn a_list_that_breaks_off_deletes_nothing() {
+    for action in [
+        Action::TruncateResponse(300),
+        Action::ResetMidResponse(300),
+        Action::NoAnswer,
+    ] {
+        let world = changed_world();
+        let before = world.dropbox.files();
+        world.uisp.inject(On::every("nms/backups"), action);
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR: UISP's list", "nothing is deleted"]);
+        assert_eq!(world.dropbox.files(), before);
+        assert_recovers(&world);
+    }
+}

@@ -1,0 +1,93 @@
+//! Dropbox asks for patience: too many requests, or another writer.
+
+use sandbox::dropbox::faults;
+use sandbox::http::{Action, On};
+use serde_json::json;
+
+use super::*;
+use crate::support::Ended;
+
+/// How long the run took, on its own clock.
+fn minutes(ended: &Ended) -> u64 {
+    let (_, took) = ended.last_line().split_once(", in ").unwrap();
+    match took.split_once(" min") {
+        Some((minutes, _)) => minutes.parse().unwrap(),
+        None => 0,
+    }
+}
+
+#[test]
+fn the_wait_that_dropbox_asks_for_is_kept() {
+    let world = changed_world();
+    let patience = faults::too_many_requests(Some(300));
+    world.dropbox.inject(On::times(LIST, 2), patience);
+    let ended = world.run_well();
+    assert!(minutes(&ended) >= 10, "{}", ended.log);
+    assert_eq!(world.count(LIST), 3);
+    world.assert_mirrored();
+}
+
+#[test]
+fn a_wait_longer_than_the_run_is_left_to_the_next() {
+    let world = changed_world();
+    let patience = faults::too_many_requests(Some(86_400));
+    world.dropbox.inject(On::every(LIST), patience);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", "asked too often"]);
+    assert_eq!(world.count(LIST), 1);
+    assert_recovers(&world);
+}
+
+#[test]
+fn endless_requests_for_patience_do_not_become_an_endless_loop() {
+    for route in [LIST, FINISH] {
+        let world = changed_world();
+        world
+            .dropbox
+            .inject(On::every(route), faults::too_many_requests(None));
+        world.run_badly();
+        assert!(world.count(route) <= 20, "{}", world.count(route));
+        assert_recovers(&world);
+    }
+}
+
+#[test]
+fn write_contention_inside_a_batch_answer_is_waited_out() {
+    let contention = json!({".tag": "too_many_write_operations"});
+    for times in [1, 5] {
+        let world = changed_world();
+        world
+            .dropbox
+            .refuse_commits(None, contention.clone(), times);
+        world.run_well();
+        world.assert_mirrored();
+        // Nothing is sent again: the sessions are still good.
+        assert_eq!(world.count(START), 3);
+    }
+    let world = changed_world();
+    world.dropbox.refuse_commits(None, contention, 1000);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", "Another program may be writing"]);
+    assert_eq!(world.dropbox.files().len(), 4);
+    let none = json!({".tag": "other"});
+    world.dropbox.refuse_commits(None, none, 0);
+}
+
+#[test]
+fn write_contention_while_deleting_is_waited_out() {
+    // The job as a whole.
+    let world = changed_world();
+    world.dropbox.fail_delete_jobs(2);
+    world.run_well();
+    world.assert_mirrored();
+
+    // One file of it.
+    let world = changed_world();
+    let failure = json!({".tag": "failure", "failure": {".tag": "too_many_write_operations"}});
+    let complete = json!({".tag": "complete", "entries": [failure]});
+    world
+        .dropbox
+        .inject(On::next(DELETE), Action::json(200, &complete));
+    world.run_well();
+    world.assert_mirrored();
+}

@@ -1,0 +1,120 @@
+//! A full Dropbox.
+
+use sandbox::uisp::Backup;
+
+use super::*;
+
+/// A world of three mirrored megabytes, in which a fourth does not fit any more.
+fn full_world(size: u64) -> World {
+    let world = World::authorized();
+    world.add_backups(1, 3, size);
+    world.run_well();
+    world.dropbox.set_quota(3 * size + size / 2, 0);
+    world.dropbox.traffic().clear_log();
+    world
+}
+
+#[test]
+fn a_full_dropbox_is_said_with_the_space_that_is_missing() {
+    for size in [1_000_000, 9 * MIB] {
+        let world = full_world(size);
+        world.add_backups(4, 5, size);
+        let before = world.dropbox.files();
+        let ended = world.run_badly();
+        let needed = if size == 1_000_000 {
+            "1.0 MB"
+        } else {
+            "9.4 MB"
+        };
+        ended.assert_line(&["ERROR: ", &name_of(5), "Dropbox is full", needed]);
+        assert_eq!(world.dropbox.files(), before);
+        assert_eq!(world.count(DELETE), 0);
+        world.dropbox.set_quota(1 << 40, 0);
+        assert_recovers(&world);
+    }
+}
+
+#[test]
+fn a_full_dropbox_ends_the_uploads_of_the_run() {
+    let world = full_world(9 * MIB);
+    // More than can be on the way before the first commit is refused.
+    world.add_backups(4, 30, 9 * MIB);
+    world.run_badly();
+    assert!(world.count(START) < 27, "{}", world.count(START));
+    world.dropbox.set_quota(1 << 40, 0);
+    assert_recovers(&world);
+}
+
+#[test]
+fn what_was_sent_to_a_full_dropbox_is_not_sent_again() {
+    for size in [1_000_000, 9 * MIB] {
+        let world = full_world(size);
+        world.add_backups(4, 4, size);
+        world.run_badly();
+        world.dropbox.traffic().clear_log();
+        world.run_badly();
+        world.dropbox.set_quota(1 << 40, 0);
+        world.run_well();
+        world.assert_mirrored();
+        let sent =
+            world.dropbox.traffic().body_bytes(START) + world.dropbox.traffic().body_bytes(APPEND);
+        assert_eq!(sent, 0);
+    }
+}
+
+#[test]
+fn deletions_that_are_due_make_room_first() {
+    for size in [1_000_000, 9 * MIB] {
+        let world = full_world(size);
+        world.remove_backup(1);
+        world.add_backups(4, 4, size);
+        let ended = world.run_well();
+        ended.assert_line(&["Dropbox is full", "done first"]);
+        ended.assert_line(&["Finished: 1 uploaded", "1 deleted", "2 unchanged"]);
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn deletions_that_make_too_little_room_are_done_once() {
+    let world = full_world(1_000_000);
+    world.remove_backup(1);
+    world.add_backups(4, 6, 1_000_000);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", "Dropbox is full"]);
+    assert!(file_of(&world, 1).is_none());
+    assert_eq!(world.count(DELETE), 1);
+    assert_eq!(world.dropbox.files().len(), 3);
+    world.run_badly();
+    assert_eq!(world.count(DELETE), 1);
+    assert_eq!(world.dropbox.files().len(), 3);
+    world.dropbox.set_quota(1 << 40, 0);
+    assert_recovers(&world);
+}
+
+#[test]
+fn no_other_deletion_makes_room() {
+    // On hold, because they are most of the mirror.
+    let world = World::authorized();
+    world.add_backups(1, 8, 1_000_000);
+    world.run_well();
+    for number in 1..=6 {
+        world.remove_backup(number);
+    }
+    world.add_backups(9, 9, 1_000_000);
+    world.dropbox.set_quota(8_500_000, 0);
+    let before = world.dropbox.files();
+    world.run_badly();
+    assert_eq!(world.dropbox.files(), before);
+
+    // A list with a row that cannot be used.
+    let world = full_world(1_000_000);
+    world.remove_backup(1);
+    world.add_backups(4, 4, 1_000_000);
+    world
+        .uisp
+        .add(Backup::finished("../x", "2026-01-01T00:00:00Z", 10));
+    let before = world.dropbox.files();
+    world.run_badly();
+    assert_eq!(world.dropbox.files(), before);
+}

@@ -1,0 +1,164 @@
+//! Upload sessions, commits, and what was stored in the end.
+
+use sandbox::dropbox::faults;
+use sandbox::http::{Action, Gate, On};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::support::PATIENCE;
+
+#[test]
+fn a_session_that_is_lost_starts_again() {
+    let lookup_failed = |tag: &str| {
+        let failure = json!({".tag": "lookup_failed", "lookup_failed": {".tag": tag}});
+        json!({".tag": "failure", "failure": failure})
+    };
+    let missing = json!({
+        ".tag": "failure",
+        "failure": {".tag": "concurrent_session_missing_data"},
+    });
+    let entries = |entry: &Value| {
+        let all = json!({"entries": [entry, entry, entry]});
+        Action::json(200, &all)
+    };
+    let refused = |tag: &str| faults::route_error(tag, &json!({".tag": tag}));
+    for (name, on, action) in [
+        ("not_found", On::next(APPEND), refused("not_found")),
+        ("closed", On::next(APPEND), refused("closed")),
+        ("closed at 2", On::nth(APPEND, 2), refused("closed")),
+        (
+            "not_found at the end",
+            On::nth(APPEND, 3),
+            refused("not_found"),
+        ),
+        (
+            "mismatch",
+            On::next(APPEND),
+            refused("content_hash_mismatch"),
+        ),
+        (
+            "lookup not_found",
+            On::next(FINISH),
+            entries(&lookup_failed("not_found")),
+        ),
+        ("missing data", On::next(FINISH), entries(&missing)),
+    ] {
+        let world = changed_world();
+        world.dropbox.inject(on, action);
+        let ended = world.run();
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.log);
+        assert_eq!(world.dropbox.traffic().clear_faults(), 0, "{name}");
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn sessions_that_vanish_before_their_commit_are_sent_again() {
+    let world = changed_world();
+    let gate = Gate::new();
+    world
+        .dropbox
+        .inject(On::next(FINISH), Action::Hold(gate.clone()));
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    world.dropbox.drop_sessions();
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    world.assert_mirrored();
+}
+
+#[test]
+fn a_session_that_is_lost_again_and_again_fails_alone() {
+    let world = changed_world();
+    let lost = faults::route_error("not_found/", &json!({".tag": "not_found"}));
+    world.dropbox.inject(On::every(APPEND), lost);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", &name_of(6), "could not be uploaded"]);
+    ended.assert_line(&["Finished: 2 uploaded", "0 deleted", "1 failed"]);
+    assert!(world.count(START) < 10, "{}", world.count(START));
+    assert!(file_of(&world, 1).is_some());
+    assert_recovers(&world);
+}
+
+#[test]
+fn a_wrong_offset_is_put_right() {
+    for correct in [0, 4 * MIB, LARGE] {
+        for nth in 1..=3 {
+            let world = changed_world();
+            let error = json!({".tag": "incorrect_offset", "correct_offset": correct});
+            let refused = faults::route_error("incorrect_offset/..", &error);
+            world.dropbox.inject(On::nth(APPEND, nth), refused);
+            let ended = world.run();
+            let what = format!("{correct} at append {nth}: {}", ended.log);
+            assert_eq!(ended.code, Some(0), "{what}");
+            world.assert_mirrored();
+        }
+    }
+}
+
+#[test]
+fn a_damaged_copy_is_removed_and_sent_again() {
+    for times in [1, 3] {
+        let world = changed_world();
+        world.dropbox.corrupt_commits(times);
+        world.run_well();
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_copy_that_is_damaged_every_time_fails_loudly_and_is_not_left_there() {
+    let world = changed_world();
+    world.dropbox.corrupt_commits(u32::MAX);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", &name_of(5), "bad copy was removed"]);
+    ended.assert_line(&["Finished: 0 uploaded", "0 deleted", "3 failed"]);
+    for number in [5, 6, 7] {
+        assert!(file_of(&world, number).is_none());
+    }
+    assert!(file_of(&world, 1).is_some());
+    world.dropbox.corrupt_commits(0);
+    assert_recovers(&world);
+}
+
+#[test]
+fn a_damaged_copy_that_could_not_be_removed_is_replaced_by_the_next_run() {
+    let world = changed_world();
+    world.dropbox.corrupt_commits(3);
+    world
+        .dropbox
+        .inject(On::every(DELETE), faults::server_error());
+    let ended = world.run();
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    assert_recovers(&world);
+}
+
+#[test]
+fn a_name_that_is_taken_is_said_and_left_alone() {
+    let world = changed_world();
+    let folder = "/unms-backup-20260106-0012_00000000-0000-4000-8000-000000000005.unms";
+    world.dropbox.put_folder(folder);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", &name_of(5), "is not touched"]);
+    ended.assert_line(&["Finished: 2 uploaded", "0 deleted", "1 failed"]);
+    assert!(world.dropbox.remove(folder));
+    assert_recovers(&world);
+}
+
+#[test]
+fn a_file_that_appears_under_the_name_is_not_overwritten_unseen() {
+    let world = changed_world();
+    let gate = Gate::new();
+    world
+        .dropbox
+        .inject(On::next(FINISH), Action::Hold(gate.clone()));
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    let path = "/unms-backup-20260106-0012_00000000-0000-4000-8000-000000000005.unms";
+    let theirs = world.dropbox.put(path, b"somebody else's");
+    gate.open();
+    assert_eq!(run.wait(), Some(1), "{}", world.log());
+    assert_eq!(world.dropbox.file(path), Some(theirs));
+    // The next run takes it for a copy of 1.2.2 that differs.
+    assert_recovers(&world);
+}
