@@ -8,15 +8,16 @@ use chrono_tz::Tz;
 use crate::advice::{self, FIELD_UISP_TOKEN};
 use crate::clock::{self, Stop, StopReason};
 use crate::dropbox::files::Entry;
-use crate::dropbox::{self, Dropbox, Hosts};
+use crate::dropbox::{self, Credential, Dropbox, Hosts};
 use crate::http::pace::Pace;
 use crate::http::{Client, Peer, Trust};
 use crate::mirror::plan::{KeepReason, Plan, Unfit, World};
 use crate::mirror::{MIRROR_FOLDER, Mirror, Summary, transfer};
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::lock::Lock;
-use crate::plugin::{PluginFolder, log as plugin_log, ucrm};
-use crate::setup::{NotAuthorized, Setup};
+use crate::plugin::{PluginFolder, atomic, log as plugin_log, ucrm};
+use crate::secret::Secret;
+use crate::setup::{Authorized, NotAuthorized, Setup};
 use crate::source::uisp::Uisp;
 use crate::source::{self, Listing};
 use crate::state::{Opened, RunRecord, State};
@@ -46,7 +47,8 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         );
         return End::Failed;
     }
-    let _lock = match Lock::take(&folder.lock()) {
+    atomic::adopt(&folder.data());
+    let lock = match Lock::take(&folder.lock()) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
             log::info!("Another run is still going on; this one ends without doing anything.");
@@ -60,6 +62,7 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
             return End::Failed;
         }
     };
+    atomic::remove_leftovers(&folder.data());
     plugin_log::trim(&folder.log());
     let Some(mut state) = open_state(folder) else {
         return End::Failed;
@@ -74,6 +77,11 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         "Started: backup-sync-dropbox {}.",
         env!("CARGO_PKG_VERSION")
     );
+    if lock.is_after_a_cut_off_run {
+        log::warn!(
+            "The run before this one was cut off before its end: by the host's limit of one hour, a restart, a lack of memory or a kill. This one carries on; there is nothing to do unless this repeats."
+        );
+    }
 
     let started_at = clock::now();
     let outcome = Run {
@@ -121,6 +129,7 @@ fn continue_later(folder: &PluginFolder, stop: &Stop, summary: &Summary, continu
     }
     match std::fs::File::create(folder.execution_request()) {
         Ok(_) => {
+            atomic::adopt(&folder.execution_request());
             *continuations += 1;
             log::info!(
                 "UISP is asked to start the plugin again at once, so that it carries on ({continuations} of at most {CONTINUATIONS_MAX} times in a row)."
@@ -282,11 +291,40 @@ impl Run<'_> {
                 http.clone(),
                 hosts.clone(),
                 stop.clone(),
-                authorized.credential,
+                authorized.credential.clone(),
                 authorized.access_token,
             );
-            self.mirror(&settings, uisp, &dropbox)
+            let outcome = self.mirror(&settings, uisp, &dropbox);
+            match &authorized.unstored {
+                Some(code) => self.store_late(&authorized.credential, code, outcome),
+                None => outcome,
+            }
         })
+    }
+
+    /// Stores a new authorization that could not be stored when it was made.
+    fn store_late(&self, credential: &Credential, code: &Secret, outcome: Outcome) -> Outcome {
+        match Authorized::store(credential, &self.folder.config(), code) {
+            Ok(()) => {
+                log::info!("The new authorization is stored now.");
+                outcome
+            }
+            Err(error) => {
+                log::error!(
+                    "The new authorization is lost, because it could not be stored. {error} Then authorize again: the log shows how."
+                );
+                match outcome {
+                    Outcome::Mirrored {
+                        mut summary,
+                        unchanged,
+                    } => {
+                        summary.failed += 1;
+                        Outcome::Mirrored { summary, unchanged }
+                    }
+                    _ => Outcome::NotMirrored,
+                }
+            }
+        }
     }
 
     /// UISP's API, or `None` with an ERROR for each thing that is missing.
@@ -333,7 +371,7 @@ impl Run<'_> {
             confirm_cleanup: settings.confirm_cleanup,
             keep_deleted_days: settings.keep_deleted_days,
             zone,
-            now: clock::now(),
+            now: clock::now().max(memory.latest_time()),
         });
         announce(&plan, &listing);
         let summary = Mirror {

@@ -247,18 +247,6 @@ fn rule_7_the_days_begin_anew_when_a_backup_was_listed_again() {
 }
 
 #[test]
-fn rule_7_a_clock_that_was_ahead_does_not_keep_files_for_ever() {
-    let mut case = Case::new(&["a", "b"], &["a"]);
-    case.keep_deleted_days = 3;
-    case.now = day(400);
-    case = case.after(&case.plan());
-    case.now = day(0);
-    case = case.after(&case.plan());
-    case.now = day(3);
-    assert_eq!(deleted(&case.plan()), ["b"]);
-}
-
-#[test]
 fn rule_8_most_of_the_mirror_is_put_on_hold() {
     let case = Case::new(&["a", "b", "c", "d", "e", "f"], &["a", "b"]);
     let plan = case.plan();

@@ -92,9 +92,22 @@ pub struct Delete<'a> {
     pub rev: &'a str,
 }
 
+/// An entry as it arrives; whatever else it has is passed over.
+#[derive(Deserialize)]
+struct WireEntry {
+    #[serde(rename = ".tag")]
+    tag: String,
+    name: Option<String>,
+    path_lower: Option<String>,
+    rev: Option<String>,
+    size: Option<u64>,
+    content_hash: Option<ContentHash>,
+    server_modified: Option<DateTime<Utc>>,
+}
+
 #[derive(Deserialize)]
 struct Page {
-    entries: Vec<Value>,
+    entries: Vec<WireEntry>,
     cursor: String,
     has_more: bool,
 }
@@ -161,7 +174,7 @@ impl Dropbox {
     /// [`Error`]; a folder at the path is one.
     pub fn file_metadata(&self, path: &str) -> Result<Option<FileMetadata>, Error> {
         const ROUTE: &str = "files/get_metadata";
-        match self.rpc::<Value>(ROUTE, &json!({"path": path})) {
+        match self.rpc::<WireEntry>(ROUTE, &json!({"path": path})) {
             Ok(entry) => match parse_entry(ROUTE, entry)? {
                 Some(Entry::File(file)) => Ok(Some(file)),
                 _ => Ok(None),
@@ -368,16 +381,21 @@ fn parse_file(route: &'static str, entry: Value) -> Result<FileMetadata, Error> 
 }
 
 /// `None` for an entry that says that something was deleted.
-fn parse_entry(route: &'static str, entry: Value) -> Result<Option<Entry>, Error> {
-    match entry_tag(&entry) {
-        "file" => parse_file(route, entry).map(|file| Some(Entry::File(file))),
+fn parse_entry(route: &'static str, entry: WireEntry) -> Result<Option<Entry>, Error> {
+    let missing = |field: &str| Error::Malformed {
+        route,
+        cause: format!("a file has no {field}"),
+    };
+    match entry.tag.as_str() {
+        "file" => Ok(Some(Entry::File(FileMetadata {
+            name: entry.name.ok_or_else(|| missing("name"))?,
+            path_lower: entry.path_lower,
+            rev: entry.rev.ok_or_else(|| missing("rev"))?,
+            size: entry.size.ok_or_else(|| missing("size"))?,
+            content_hash: entry.content_hash,
+            server_modified: entry.server_modified,
+        }))),
         "deleted" => Ok(None),
-        "" => Err(Error::Malformed {
-            route,
-            cause: "an entry has no .tag".into(),
-        }),
-        _ => Ok(Some(Entry::Other(
-            entry["name"].as_str().unwrap_or_default().to_owned(),
-        ))),
+        _ => Ok(Some(Entry::Other(entry.name.unwrap_or_default()))),
     }
 }

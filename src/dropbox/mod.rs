@@ -19,7 +19,7 @@ use crate::http::{self, Body, Patience};
 use crate::secret::Secret;
 
 /// Largest JSON answer that is read; a page of 2,000 entries has about 1 MB.
-const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const JSON_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Where Dropbox is. The defaults are the public hosts; tests and proxies override them.
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ use ureq::http;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::clock;
+use crate::secret;
 use pace::Pace;
 
 /// Time to connect, TLS included.
@@ -28,6 +29,8 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Requests in flight to one host, at most; their connections are kept open.
 const CONNECTIONS_MAX: usize = 16;
+/// How much of a foreign text is looked at for an excerpt.
+const EXCERPT_BYTES_MAX: usize = 16 * 1024;
 /// Largest body of an error answer that is read.
 const ERROR_BODY_MAX: u64 = 64 * 1024;
 
@@ -361,15 +364,19 @@ fn roots() -> Result<RootCerts, Error> {
     Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
-/// The first `limit` characters of a foreign text, on one line and printable, for a message.
+/// The first `limit` characters of a foreign text, on one line, printable and without secrets, for a
+/// message.
 pub fn excerpt(bytes: &[u8], limit: usize) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let flat: String = text
-        .split_whitespace()
-        .collect::<Vec<_>>()
+    let start = &bytes[..bytes.len().min(EXCERPT_BYTES_MAX)];
+    let text = String::from_utf8_lossy(start);
+    // Before anything is cut: half a secret is not recognised any more.
+    let text = secret::redact(&text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let printable = |c: &char| !c.is_control();
+    let flat: String = words
         .join(" ")
         .chars()
-        .filter(|c| !c.is_control())
+        .filter(printable)
         .take(limit)
         .collect();
     if flat.is_empty() {

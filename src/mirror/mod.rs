@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use crate::advice;
 use crate::backup_id::BackupId;
-use crate::clock::{self, Stop};
+use crate::clock::{self, Stop, Stopwatch};
 use crate::dropbox::Dropbox;
 use crate::dropbox::content_hash::Digested;
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, Delete, FileMetadata, WriteMode};
-use crate::plugin::log as plugin_log;
+use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::source::{Backup, Source};
 use crate::state::{Mirrored, State};
 use crate::text;
@@ -56,6 +56,9 @@ pub struct Mirror<'a> {
     /// Requests in flight, at most; see [`transfer::lanes`].
     pub lanes: usize,
 }
+
+/// How often the results of comparisons are stored; a run that is killed repeats the rest.
+const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 /// The mirror folder's path: the root, which for an app-folder app is the app's own folder.
 pub const MIRROR_FOLDER: &str = "";
@@ -108,7 +111,9 @@ impl Mirror<'_> {
     /// Sends `jobs`. If Dropbox runs out of space, does the deletions that are due and tries once
     /// more; returns whether it did.
     fn send(&mut self, jobs: &[Job], plan: &Plan, summary: &mut Summary, room_made: bool) -> bool {
-        let may_make_room = !room_made && !plan.deletions_for_space().is_empty();
+        // A failure so far means that the memory could not be saved: then nothing is deleted at all.
+        let may_make_room =
+            !room_made && summary.failed == 0 && !plan.deletions_for_space().is_empty();
         let mut short_of_space = Vec::new();
         self.send_once(jobs, summary, may_make_room.then_some(&mut short_of_space));
         if short_of_space.is_empty() {
@@ -179,7 +184,6 @@ impl Mirror<'_> {
             );
         }
         self.remember(&job.backup, file, digested);
-        self.save(summary);
     }
 
     fn remember(&mut self, backup: &Backup, file: &FileMetadata, digested: Digested) {
@@ -204,6 +208,7 @@ impl Mirror<'_> {
                 text::count(verifications.len(), "file")
             );
         }
+        let mut saved = Stopwatch::start();
         let mut differing = Vec::new();
         for (index, verification) in verifications.iter().enumerate() {
             if self.stop.winding_down().is_some() {
@@ -220,8 +225,11 @@ impl Mirror<'_> {
                         text::bytes(digested.bytes)
                     );
                     self.remember(backup, file, digested);
-                    self.save(summary);
                     self.state.journals.remove(&backup.id);
+                    if saved.elapsed() >= SAVE_EVERY {
+                        self.save(summary);
+                        saved = Stopwatch::start();
+                    }
                 }
                 Ok(digested) => {
                     log::warn!(
@@ -245,6 +253,7 @@ impl Mirror<'_> {
                 }
             }
         }
+        self.save(summary);
         differing
     }
 
@@ -336,6 +345,10 @@ impl Observer for Sending<'_, '_, '_> {
         }
     }
 
+    fn batch_settled(&mut self) {
+        self.mirror.save(self.summary);
+    }
+
     fn under_way(&mut self, transfers: &[UnderWay]) {
         let line = |transfer: &UnderWay| progress_line(self.jobs[transfer.job].name(), transfer);
         plugin_log::progress(&transfers.iter().map(line).collect::<Vec<_>>());
@@ -349,13 +362,15 @@ fn progress_line(name: &str, transfer: &UnderWay) -> String {
     let rate = transfer.sent as f64 / seconds;
     let rate_text = text::bytes(rate as u64);
     let Some(length) = transfer.length.filter(|&length| length > 0) else {
-        return format!("Uploading \"{name}\": {held} so far, {rate_text}/s.");
+        return format!("{PROGRESS_START}{name}\": {held} so far, {rate_text}/s.");
     };
     let percent = transfer.held.min(length) * 100 / length;
     let left = length.saturating_sub(transfer.held) as f64 / rate.max(1.0);
     let left = text::duration(Duration::from_secs_f64(left.min(1e9)));
     let length = text::bytes(length);
-    format!("Uploading \"{name}\": {percent} %, {held} of {length}, {rate_text}/s, {left} left.")
+    format!(
+        "{PROGRESS_START}{name}\": {percent} %, {held} of {length}, {rate_text}/s, {left} left."
+    )
 }
 
 fn equals(file: &FileMetadata, digested: Digested) -> bool {

@@ -10,8 +10,8 @@
 //! 5. its id was seen by this installation in the source's list before;
 //! 6. no upload failed in this run ([`Plan::deletions_after`]);
 //! 7. it has been missing for the configured number of days;
-//! 8. it is not on hold: a run that would delete more than half of the managed files, and more
-//!    than three, deletes none of them until the admin agrees.
+//! 8. it is not on hold: a run that would delete more than half of the managed files that were
+//!    ever seen, and more than three, deletes none of them until the admin agrees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ pub struct World<'a> {
     pub keep_deleted_days: u32,
     /// The host's timezone, for new names.
     pub zone: Tz,
-    /// The time of the run.
+    /// The time of the run; never before that of an earlier one.
     pub now: DateTime<Utc>,
 }
 
@@ -228,8 +228,11 @@ impl Plan {
                 })),
             }
         }
-        let managed_count = managed.values().map(Vec::len).sum();
-        self.hold_back(world, listed, due, managed_count);
+        // Files that this installation never saw are not weighed: in a folder that servers share,
+        // the others' files would make any deletion look small.
+        let own = managed.iter().filter(|(id, _)| self.seen.contains_key(id));
+        let own_count = own.map(|(_, files)| files.len()).sum();
+        self.hold_back(world, listed, due, own_count);
     }
 
     /// Rules 2 to 5 and 7 for one id without a finished backup.
@@ -250,7 +253,8 @@ impl Plan {
         }
         let missing_since = self.seen.get(id).and_then(|seen| seen.missing_since);
         let keep = TimeDelta::days(i64::from(world.keep_deleted_days));
-        let until = missing_since.unwrap_or(world.now) + keep;
+        let since = missing_since.unwrap_or(world.now);
+        let until = since.checked_add_signed(keep).unwrap_or(since);
         (until > world.now).then_some(KeepReason::RetainedUntil(until))
     }
 
@@ -260,7 +264,7 @@ impl Plan {
         world: &World<'_>,
         listed: &BTreeSet<&BackupId>,
         due: Vec<Deletion>,
-        managed_count: usize,
+        own_count: usize,
     ) {
         // A hold ends when its id is listed again. That of a file which is gone ends with it.
         self.on_hold = world
@@ -278,7 +282,7 @@ impl Plan {
         } else {
             fresh.len() + held.len()
         };
-        let suspicious = weighed > DELETIONS_UNSUSPICIOUS && weighed * 2 > managed_count;
+        let suspicious = weighed > DELETIONS_UNSUSPICIOUS && weighed * 2 > own_count;
         if world.confirm_cleanup {
             self.deletions.extend(held);
         } else {
@@ -354,9 +358,7 @@ fn next_seen(
         seen.retain(|id, _| listed.contains(id) || managed.contains_key(id));
         for (id, seen) in &mut seen {
             if !listed.contains(id) {
-                // A date in the future is left from a clock that was wrong.
-                let since = seen.missing_since.unwrap_or(world.now);
-                seen.missing_since = Some(since.min(world.now));
+                seen.missing_since.get_or_insert(world.now);
             }
         }
     }

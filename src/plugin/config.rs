@@ -1,11 +1,12 @@
 //! `data/config.json`: the values of the configuration form, and the few that the plugin changes.
 
+use std::io;
 use std::path::Path;
-use std::{fs, io};
 
 use serde_json::{Map, Value};
 
-use super::atomic;
+use super::HOST_FILE_BYTES_MAX;
+use super::atomic::Replacement;
 use crate::secret::Secret;
 
 /// Everything the admin can set, validated. Absent, `null`, empty and blank are the same: `None`.
@@ -38,6 +39,11 @@ const UPLOAD_LIMIT_MBPS_MAX: f64 = 10_000.0;
 
 /// Largest accepted `keepDeletedDays`, ten years.
 const KEEP_DELETED_DAYS_MAX: u32 = 3650;
+
+/// How often a change is begun again because the file changed meanwhile.
+const CHANGE_ATTEMPTS_MAX: u32 = 10;
+/// Room that a refresh token may take; real ones have less than 100 bytes.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
 
 /// The configuration cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -125,12 +131,31 @@ pub enum Change<'a> {
 }
 
 /// Re-reads the file, changes the plugin's own keys and replaces the file atomically. All other
-/// keys, their order and the file's mode stay.
+/// keys, their order and the file's mode stay. A form that is saved in the meantime is not lost: the
+/// change is made to its values then.
 ///
 /// # Errors
 /// [`Error`]; the old content is whole then.
 pub fn change(path: &Path, change: &Change<'_>) -> Result<(), Error> {
-    let mut values = read(path)?;
+    let unwritable = |cause| Error::Unwritable {
+        file: path.display().to_string(),
+        cause,
+    };
+    for _ in 0..CHANGE_ATTEMPTS_MAX {
+        let before = read(path)?;
+        let mut values = before.clone();
+        apply(change, &mut values);
+        let content = serde_json::to_vec(&values).map_err(|error| unwritable(error.into()))?;
+        let replacement = Replacement::prepare(path, &content).map_err(unwritable)?;
+        // Syncing takes time on a busy disk; the look and the rename do not.
+        if read(path)? == before {
+            return replacement.commit().map_err(unwritable);
+        }
+    }
+    Err(unwritable(io::Error::other("it keeps changing")))
+}
+
+fn apply(change: &Change<'_>, values: &mut Map<String, Value>) {
     let mut forget = |spent: &Secret| {
         let current = values.get("dropboxAccessCode").and_then(Value::as_str);
         if current.is_some_and(|code| code.trim() == spent.expose()) {
@@ -151,30 +176,28 @@ pub fn change(path: &Path, change: &Change<'_>) -> Result<(), Error> {
             values.insert("confirmCleanup".into(), Value::Bool(false));
         }
     }
-    write(path, &values)
 }
 
-/// Writes the file anew with its own content: shows, before a single-use code is spent, that the
-/// token it buys can be stored.
+/// Writes, beside the file, as much as a change may take: shows, before a single-use code is spent,
+/// that the token it buys can be stored.
 ///
 /// # Errors
 /// [`Error`] if it cannot.
 pub fn rehearse_change(path: &Path) -> Result<(), Error> {
-    write(path, &read(path)?)
-}
-
-fn write(path: &Path, values: &Map<String, Value>) -> Result<(), Error> {
     let unwritable = |cause| Error::Unwritable {
         file: path.display().to_string(),
         cause,
     };
-    let content = serde_json::to_vec(values).map_err(|error| unwritable(error.into()))?;
-    atomic::write(path, &content).map_err(unwritable)
+    let values = read(path)?;
+    let mut content = serde_json::to_vec(&values).map_err(|error| unwritable(error.into()))?;
+    content.resize(content.len() + TOKEN_BYTES_MAX, b' ');
+    Replacement::prepare(path, &content).map_err(unwritable)?;
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<Map<String, Value>, Error> {
     let file = path.display().to_string();
-    let content = match fs::read(path) {
+    let content = match super::read(path, HOST_FILE_BYTES_MAX) {
         Ok(content) => content,
         // A fresh installation: the form was never saved.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
@@ -295,6 +318,8 @@ impl Fields {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn file(content: &str) -> (tempfile::TempDir, std::path::PathBuf) {

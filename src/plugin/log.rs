@@ -15,6 +15,7 @@ use log::{Level, LevelFilter, Record};
 
 use super::atomic;
 use crate::clock;
+use crate::secret;
 
 /// Target of a record whose text has several lines and is written as it is, without a time.
 pub const BLOCK: &str = "block";
@@ -23,6 +24,9 @@ pub const BLOCK: &str = "block";
 const BYTES_MAX: u64 = 256 * 1024;
 /// Newest part of the log that is kept by trimming.
 const BYTES_KEPT: usize = 128 * 1024;
+
+/// How every progress line begins, and no other line.
+pub const PROGRESS_START: &str = "Uploading \"";
 
 /// The timezone of the times in the log; UTC until the host's is known.
 static ZONE: Mutex<Tz> = Mutex::new(Tz::UTC);
@@ -74,18 +78,40 @@ pub fn last_error() -> Option<String> {
         .clone()
 }
 
-/// Cuts the log to its newest part, by whole lines. A log that cannot be trimmed is left alone.
+/// Cuts the log to its newest part, by whole lines, and removes the progress that a killed run left
+/// at its end. A log that cannot be trimmed is left alone.
 pub fn trim(path: &Path) {
-    let too_long = fs::metadata(path).is_ok_and(|file| file.len() > BYTES_MAX);
-    if !too_long {
+    let Ok(content) = fs::read(path) else {
+        return;
+    };
+    let mut kept = content.as_slice();
+    if kept.len() as u64 > BYTES_MAX {
+        kept = newest(kept);
+    }
+    kept = without_last_progress(kept);
+    if kept.len() == content.len() {
         return;
     }
-    let trimmed = fs::read(path).and_then(|content| atomic::write(path, newest(&content)));
-    if let Err(error) = trimmed {
+    if let Err(error) = atomic::write(path, kept) {
         log::warn!(
             "The log could not be shortened. It goes on growing until it can. Check free disk space and the permissions of {}. Cause: {error}.",
             path.display()
         );
+    }
+}
+
+/// The content without the progress lines at its end.
+fn without_last_progress(mut content: &[u8]) -> &[u8] {
+    loop {
+        let body = content.strip_suffix(b"\n").unwrap_or(content);
+        let start = body
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |end| end + 1);
+        if start >= content.len() || !content[start..].starts_with(PROGRESS_START.as_bytes()) {
+            return content;
+        }
+        content = &content[..start];
     }
 }
 
@@ -101,6 +127,7 @@ fn newest(content: &[u8]) -> &[u8] {
 /// The line, or for [`BLOCK`] the lines, that a record becomes.
 fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Tz) -> String {
     let message = record.args().to_string();
+    let message = secret::redact(&message);
     if record.target() == BLOCK {
         return format!("{message}\n");
     }
@@ -161,16 +188,27 @@ pub fn progress(lines: &[String]) {
     }
 }
 
+/// Appends whole lines, or nothing: half a line on a full disk would be glued to the next one.
+///
+/// The file is opened for each line, so that a trimmed one is not written under its old name.
+fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let is_new = !path.exists();
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    if is_new {
+        atomic::adopt(path);
+    }
+    let length = file.metadata()?.len();
+    file.write_all(bytes).inspect_err(|_| {
+        // What cannot be cut off stays.
+        let _ = file.set_len(length);
+    })
+}
+
 impl Progress {
     /// Appends lines; progress lines stay behind them.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.lines.is_empty() {
-            // Opened for each line, so that a trimmed file is not written under its old name.
-            let mut file = OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(&self.path)?;
-            return file.write_all(bytes);
+            return append(&self.path, bytes);
         }
         let mut content = self.without_progress()?;
         content.extend_from_slice(bytes);

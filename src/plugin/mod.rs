@@ -6,7 +6,27 @@ pub mod lock;
 pub mod log;
 pub mod ucrm;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+/// Largest `config.json` and `ucrm.json` that is read; real ones have less than 4 kB.
+pub const HOST_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// If it cannot be read, or is longer.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?
+        .take(limit + 1)
+        .read_to_end(&mut content)?;
+    if content.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is longer than {limit} bytes")));
+    }
+    Ok(content)
+}
 
 /// The plugin folder, as the host lays it out.
 #[derive(Clone, Debug)]

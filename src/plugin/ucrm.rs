@@ -1,11 +1,12 @@
 //! `ucrm.json`, which the host writes into the plugin's root: its own addresses.
 
 use std::fmt::Display;
-use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
 use url::Url;
+
+use crate::secret::Secret;
 
 /// Why the address of UISP's API is not known.
 #[derive(Debug, thiserror::Error)]
@@ -36,10 +37,11 @@ pub enum Error {
 /// [`Error`] says what to look at.
 pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
     let file = path.display().to_string();
-    let content = fs::read(path).map_err(|error| Error::Unreadable {
-        file: file.clone(),
-        cause: error.to_string(),
-    })?;
+    let content =
+        super::read(path, super::HOST_FILE_BYTES_MAX).map_err(|error| Error::Unreadable {
+            file: file.clone(),
+            cause: error.to_string(),
+        })?;
     let unusable = |cause: String| Error::Unusable {
         file: file.clone(),
         cause,
@@ -54,6 +56,10 @@ pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
         .ok_or_else(|| unusable("it names no unmsLocalUrl".into()))?;
     let no_url = |cause: &dyn Display| unusable(format!("unmsLocalUrl {text:?}: {cause}"));
     let host = Url::parse(text).map_err(|error| no_url(&error))?;
+    if let Some(password) = host.password() {
+        // Known as a secret from here on, it is removed from every message.
+        let _ = Secret::new(password);
+    }
     if !matches!(host.scheme(), "http" | "https") {
         return Err(no_url(&"it is no http or https address"));
     }
@@ -63,6 +69,8 @@ pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn parse(content: &str) -> Result<String, String> {

@@ -6,7 +6,7 @@
 
 mod stage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::advice::{self, APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_LEGACY_TOKEN};
 use crate::clock::Stop;
@@ -41,6 +41,34 @@ pub struct Authorized {
     pub credential: Credential,
     /// The current access token.
     pub access_token: Secret,
+    /// The code whose token could not be stored yet.
+    pub unstored: Option<Secret>,
+}
+
+impl Authorized {
+    /// Tries once more to store the token that the code has bought.
+    ///
+    /// # Errors
+    /// [`config::Error`] if it cannot be stored.
+    pub fn store(
+        credential: &Credential,
+        config: &Path,
+        code: &Secret,
+    ) -> Result<(), config::Error> {
+        match credential {
+            Credential::LegacyToken(_) => Ok(()),
+            Credential::RefreshToken { refresh_token, .. } => {
+                let spent_code = code;
+                config::change(
+                    config,
+                    &Change::Authorized {
+                        refresh_token,
+                        spent_code,
+                    },
+                )
+            }
+        }
+    }
 }
 
 /// Why there is no permission.
@@ -74,7 +102,12 @@ impl Setup<'_> {
                 code,
                 fallback,
             } => self.exchange(&app, &code, fallback),
-            Stage::HasRefreshToken { app, refresh_token } => self.refresh(app, refresh_token),
+            Stage::HasRefreshToken { app, refresh_token } => {
+                let authorized = self.refresh(app, refresh_token)?;
+                // Left from an exchange that was killed right behind its success.
+                self.state.memory.pending_authorization = None;
+                Ok(authorized)
+            }
             Stage::HasLegacyToken(token) => Ok(use_legacy(token)),
         }
     }
@@ -146,9 +179,10 @@ impl Setup<'_> {
                     refresh_token: &grant.refresh_token,
                     spent_code: code,
                 };
-                if let Err(error) = config::change(&self.config, &change) {
-                    log::error!(
-                        "The new authorization could not be stored; it serves this run only. {error} Then authorize again."
+                let stored = config::change(&self.config, &change);
+                if let Err(error) = &stored {
+                    log::warn!(
+                        "The new authorization could not be stored yet; it serves this run, and is stored at its end if that is possible by then. {error}"
                     );
                 } else {
                     log::info!(
@@ -163,6 +197,7 @@ impl Setup<'_> {
                         refresh_token: grant.refresh_token,
                     },
                     access_token: grant.access_token,
+                    unstored: stored.is_err().then(|| code.clone()),
                 })
             }
             Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
@@ -210,8 +245,7 @@ impl Setup<'_> {
                 log::error!(
                     "{refused}. Open the address below again and paste the new code soon. Cause: {cause}."
                 );
-                // The old page's code is gone; its verifier goes with it.
-                self.state.memory.pending_authorization = None;
+                // The verifier stays: a code that was only mistyped can still be pasted rightly.
                 self.ask_for_code(app)?;
                 Err(NotAuthorized::Failed)
             }
@@ -233,6 +267,7 @@ impl Setup<'_> {
             Ok(access_token) => Ok(Authorized {
                 credential: Credential::RefreshToken { app, refresh_token },
                 access_token,
+                unstored: None,
             }),
             Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
             Err(error) => {
@@ -279,6 +314,7 @@ fn use_legacy(token: Secret) -> Authorized {
     Authorized {
         credential: Credential::LegacyToken(token.clone()),
         access_token: token,
+        unstored: None,
     }
 }
 

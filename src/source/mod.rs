@@ -1,5 +1,6 @@
 //! Where backups come from.
 
+pub mod rows;
 pub mod uisp;
 
 use std::io::Read;

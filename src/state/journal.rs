@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::backup_id::BackupId;
 use crate::clock;
 use crate::dropbox::content_hash::{BlockHash, ContentHash, Digested};
+use crate::plugin::atomic;
 
 /// Version of the format.
 const VERSION: u32 = 1;
@@ -81,8 +82,10 @@ impl Journals {
             // The folder goes with its last journal, which another lane may be removing just now.
             let mut file = File::create(&path).or_else(|_| {
                 fs::create_dir_all(&self.folder)?;
+                atomic::adopt(&self.folder);
                 File::create(&path)
             })?;
+            atomic::adopt(&path);
             let line = serde_json::to_string(&head)?;
             writeln!(file, "{line}")?;
             Ok(file)

@@ -15,13 +15,15 @@ use serde::{Deserialize, Serialize};
 use crate::backup_id::BackupId;
 use crate::clock;
 use crate::dropbox::content_hash::ContentHash;
-use crate::plugin::atomic;
+use crate::plugin::{self, atomic};
 use crate::secret::Secret;
 
 use journal::Journals;
 
 /// Version of the format that this program writes.
 const VERSION: u32 = 1;
+/// Largest state that is read: a mirror of 100,000 files has about 30 MB.
+const BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Runs kept for the record.
 const RUNS_MAX: usize = 60;
 
@@ -135,19 +137,23 @@ impl State {
             journals: Journals::new(path.with_file_name("transfers")),
         };
         let fresh = || holding(Memory::default());
-        let content = match fs::read(path) {
-            Ok(content) => content,
+        let content = match fs::metadata(path) {
+            Ok(file) if file.len() > BYTES_MAX => Err(format!("it has {} bytes", file.len())),
+            Ok(_) => Ok(plugin::read(path, BYTES_MAX)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Opened::Sound(fresh()));
             }
             Err(error) => return Err(error),
         };
-        let cause = match serde_json::from_slice::<Memory>(&content) {
+        let parsed = content.and_then(|content| {
+            serde_json::from_slice::<Memory>(&content).map_err(|error| error.to_string())
+        });
+        let cause = match parsed {
             Ok(memory) if memory.version == VERSION => {
                 return Ok(Opened::Sound(holding(memory)));
             }
             Ok(memory) => format!("its version is {}, not {VERSION}", memory.version),
-            Err(error) => error.to_string(),
+            Err(cause) => cause,
         };
         let name = format!(
             "state.json.damaged-{}",
@@ -179,6 +185,14 @@ impl State {
 }
 
 impl Memory {
+    /// The latest time that an earlier run has noted. A clock that shows less was set back, and must
+    /// not make young absences look old when it is right again.
+    pub fn latest_time(&self) -> DateTime<Utc> {
+        let runs = self.runs.iter().map(|run| run.started_at);
+        let absences = self.seen.values().filter_map(|seen| seen.missing_since);
+        runs.chain(absences).max().unwrap_or_default()
+    }
+
     /// Adds a run to the record and drops the oldest beyond the bound.
     pub fn record_run(&mut self, run: RunRecord) {
         self.runs.push_back(run);

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use std::{fs, io};
@@ -187,7 +187,7 @@ impl World {
     /// Does one run with this command line.
     pub fn run_as(&self, command: &mut Command) -> Ended {
         let before = self.log().len();
-        let output = command.output().unwrap();
+        let output = finished(command.spawn().unwrap());
         let log = self.log();
         assert!(
             output.stdout.is_empty(),
@@ -271,9 +271,7 @@ impl World {
 impl Running {
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let mut kill = Command::new("kill");
-        kill.args(["-s", name]).arg(self.0.id().to_string());
-        assert!(kill.status().unwrap().success());
+        send_signal(self.0.id(), name);
     }
 
     /// Whether it has ended by itself.
@@ -282,10 +280,8 @@ impl Running {
     }
 
     /// Waits for its end and returns the exit code; `None` after a signal.
-    pub fn wait(mut self) -> Option<i32> {
-        let (sender, ended) = mpsc::channel();
-        std::thread::spawn(move || sender.send(self.0.wait().unwrap().code()));
-        ended.recv_timeout(PATIENCE).expect("the run does not end")
+    pub fn wait(self) -> Option<i32> {
+        finished(self.0).status.code()
     }
 }
 
@@ -310,6 +306,23 @@ impl Ended {
             .any(|line| parts.iter().all(|part| line.contains(part)));
         assert!(found, "no line with {parts:?} in:\n{}", self.log);
     }
+}
+
+fn send_signal(process: u32, name: &str) {
+    let mut kill = Command::new("kill");
+    kill.args(["-s", name]).arg(process.to_string());
+    assert!(kill.status().unwrap().success());
+}
+
+/// Waits for the end of a process; one that does not end is killed and is a failure.
+fn finished(child: Child) -> Output {
+    let process = child.id();
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || sender.send(child.wait_with_output().unwrap()));
+    ended.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+        send_signal(process, "KILL");
+        panic!("the run does not end");
+    })
 }
 
 /// A server that nobody should ask anything; its log tells who did.

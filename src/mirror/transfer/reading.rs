@@ -56,19 +56,10 @@ impl Reading<'_> {
     /// Returns what the coordinator has to do next, if it is not for the lanes to say.
     fn read(&self, ticket: Ticket, tell: &dyn Fn(Event)) -> Result<Option<Event>, Error> {
         let id = &self.jobs[ticket.job].backup.id;
-        if let Some(unfinished) = self.journals.unfinished(id) {
-            match self.carry_on(ticket, unfinished, tell) {
-                Err(Error::Source(source::Error::Changed)) => {
-                    log::info!(
-                        "The upload of \"{}\" begins again from its start: UISP sends another content than before the interruption.",
-                        self.jobs[ticket.job].name()
-                    );
-                    self.journals.remove(id);
-                }
-                outcome => return outcome,
-            }
+        match self.journals.unfinished(id) {
+            Some(unfinished) => self.carry_on(ticket, unfinished, tell),
+            None => self.send_whole(ticket, tell),
         }
-        self.send_whole(ticket, tell)
     }
 
     /// Goes on with the session that an earlier run has left.

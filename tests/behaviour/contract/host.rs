@@ -145,3 +145,13 @@ fn without_a_timezone_the_times_are_in_utc() {
         world.run_well().assert_line(&["1 unchanged"]);
     }
 }
+
+#[test]
+fn a_password_in_the_address_of_uisp_is_not_shown() {
+    let world = World::authorized();
+    set_uisp_url(&world, "http://test-user:test-password@127.0.0.1:1/nms/");
+    let ended = world.run_as(world.command().env("RUST_LOG", "trace"));
+    assert_eq!(ended.code, Some(1));
+    ended.assert_line(&["ERROR: ", "UISP", "127.0.0.1:1"]);
+    assert!(!ended.log.contains("test-password"), "{}", ended.log);
+}

@@ -165,11 +165,31 @@ fn dropbox_is_not_spoken_to_without_tls() {
 }
 
 #[test]
-fn a_proxy_that_refuses_is_named() {
+fn a_proxy_that_refuses_is_named_without_its_password() {
     let world = World::authorized();
     let proxy = ConnectProxy::start(None).unwrap();
-    let ended = world.run_as(&mut under_real_names(&world, &proxy));
+    let url = proxy
+        .url()
+        .replace("http://", "http://test-user:test-proxy-password@");
+    let mut command = under_real_names(&world, &proxy);
+    command.env("HTTPS_PROXY", url).env("RUST_LOG", "trace");
+    let ended = world.run_as(&mut command);
     assert_eq!(ended.code, Some(1), "{}", ended.log);
     ended.assert_line(&["ERROR: ", "proxy"]);
+    assert!(!ended.log.contains("test-proxy-password"), "{}", ended.log);
     assert!(proxy.asked().contains(&"api.dropboxapi.com:443".into()));
+}
+
+#[test]
+fn a_proxy_that_is_no_url_is_said() {
+    let world = World::authorized();
+    world.add_backups(1, 1, 1000);
+    for value in ["http://", "nonsense://x:1", "http://127.0.0.1:99999"] {
+        let proxy = ConnectProxy::start(None).unwrap();
+        let mut command = under_real_names(&world, &proxy);
+        command.env("HTTPS_PROXY", value);
+        let ended = world.run_as(&mut command);
+        assert_eq!(ended.code, Some(1), "{value}: {}", ended.log);
+        ended.assert_line(&["ERROR: ", "proxy"]);
+    }
 }

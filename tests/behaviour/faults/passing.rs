@@ -19,6 +19,12 @@ fn passing_faults() -> Vec<(&'static str, Action)> {
         ("answer lost", Action::AnswerLost),
         ("answer cut", Action::TruncateResponse(5)),
         ("answer reset", Action::ResetMidResponse(5)),
+    ]
+}
+
+/// Faults that pass only when the client gives up waiting.
+fn silences() -> Vec<(&'static str, Action)> {
+    vec![
         ("stall in the answer", Action::StallResponse),
         ("silence", Action::NoAnswer),
     ]
@@ -36,6 +42,11 @@ fn requests_for_patience() -> Vec<(&'static str, Action)> {
             faults::too_many_write_operations(Some(1)),
         ),
     ]
+}
+
+fn every_fault() -> impl Iterator<Item = (&'static str, Action)> {
+    let faults = passing_faults().into_iter().chain(silences());
+    faults.chain(requests_for_patience())
 }
 
 /// A world that always has something to list, to send and to delete.
@@ -93,7 +104,7 @@ impl Busy {
 #[test]
 fn a_passing_fault_while_listing_goes_unnoticed() {
     let mut busy = Busy::new();
-    for (name, fault) in passing_faults().into_iter().chain(requests_for_patience()) {
+    for (name, fault) in every_fault() {
         busy.assert_unnoticed(name, &On::next(LIST), &fault, false);
         busy.assert_unnoticed(name, &On::next(CONTINUE), &fault, false);
         busy.assert_unnoticed(name, &On::nth(CONTINUE, 2), &fault, false);
@@ -109,12 +120,17 @@ fn a_passing_fault_while_sending_goes_unnoticed() {
         // The request that closes the session.
         busy.assert_unnoticed(name, &On::nth(APPEND, 3), &fault, false);
     }
+    // An upload's answer is waited for patiently, so these are few.
+    for (name, fault) in silences() {
+        busy.assert_unnoticed(name, &On::next(START), &fault, false);
+        busy.assert_unnoticed(name, &On::nth(APPEND, 3), &fault, false);
+    }
 }
 
 #[test]
 fn a_passing_fault_while_committing_or_deleting_goes_unnoticed() {
     let mut busy = Busy::new();
-    for (name, fault) in passing_faults().into_iter().chain(requests_for_patience()) {
+    for (name, fault) in every_fault() {
         busy.assert_unnoticed(name, &On::next(FINISH), &fault, false);
         busy.assert_unnoticed(name, &On::next(DELETE), &fault, false);
         busy.assert_unnoticed(name, &On::next(CHECK), &fault, false);
@@ -124,7 +140,7 @@ fn a_passing_fault_while_committing_or_deleting_goes_unnoticed() {
 #[test]
 fn a_passing_fault_of_uisp_goes_unnoticed() {
     let mut busy = Busy::new();
-    for (name, fault) in passing_faults() {
+    for (name, fault) in passing_faults().into_iter().chain(silences()) {
         for route in ["nms/backups", "nms/settings", "nms/backups/*"] {
             busy.assert_unnoticed(name, &On::next(route), &fault, true);
         }
