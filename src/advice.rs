@@ -107,10 +107,23 @@ pub fn source(error: &source::Error) -> String {
         Error::Truncated { .. } => {
             "Nothing incomplete was stored in Dropbox. The next run tries again; there is nothing to do unless this repeats".into()
         }
+        Error::TooSlow { .. } => {
+            "It was given up so that the other backups have their turn. Nothing of it was stored. The next run tries again; if this repeats, look at the load of the UISP server".into()
+        }
         Error::Changed => {
             "The backup changed while it was being read. Nothing of it was stored. The next run tries again".into()
         }
         Error::Stopped(_) => "The next run carries on".into(),
+    }
+}
+
+/// The meaning of a fault of the source's list, without a final full stop.
+pub fn listing(error: &source::Error) -> String {
+    match error {
+        source::Error::Status { status: 404, .. } => {
+            "There is no UISP at this address, or its version has no such list. Check that UISP is running and that its version is 2.1 or newer; the next run tries again".into()
+        }
+        error => source(error),
     }
 }
 

@@ -90,8 +90,10 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         state: &mut state,
     }
     .carry_out();
+    if let Outcome::Mirrored { summary, .. } = &outcome {
+        continue_later(folder, &stop, summary, &mut state.memory.continuations);
+    }
     let (end, summary) = report(&outcome, &stop);
-    continue_later(folder, &stop, &summary, &mut state.memory.continuations);
     if let Outcome::Setup(NotAuthorized::Waiting) = outcome {
         return end;
     }
@@ -421,7 +423,7 @@ impl Run<'_> {
 
 fn usable_listing(listing: Result<Listing, source::Error>) -> Option<Listing> {
     listing
-        .map_err(|error| log::error!("UISP's list of backups could not be read, so nothing is mirrored and nothing is deleted. {}. Cause: {error}.", advice::source(&error)))
+        .map_err(|error| log::error!("UISP's list of backups could not be read, so nothing is mirrored and nothing is deleted. {}. Cause: {error}.", advice::listing(&error)))
         .ok()
 }
 

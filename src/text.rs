@@ -45,6 +45,17 @@ pub fn list<'a>(items: impl IntoIterator<Item = &'a str>, limit: usize) -> Strin
     }
 }
 
+/// What is wrong with a JSON text, and where, without quoting anything of it: it may hold secrets.
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let kind = match error.classify() {
+        serde_json::error::Category::Data => "it is other JSON than expected",
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Io => "it cannot be read",
+        serde_json::error::Category::Syntax => "it is no JSON",
+    };
+    format!("{kind}, at line {} column {}", error.line(), error.column())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -177,7 +177,10 @@ impl Error {
     pub fn from_response(route: &'static str, response: Response) -> Self {
         let status = response.status;
         let header = response.retry_after();
-        let body = response.error_body();
+        let body = match response.error_body() {
+            Ok(body) => body,
+            Err(cause) => return Self::Network { route, cause },
+        };
         let excerpt = http::excerpt(&body, EXCERPT_CHARS);
         let json: Option<Value> = serde_json::from_slice(&body).ok();
         let error = json.as_ref().and_then(|json| json.get("error"));

@@ -125,7 +125,7 @@ struct Batch {
 impl Dropbox {
     /// Everything directly in `folder` (`""` is the root), page by page to the end.
     ///
-    /// A folder that does not exist yet is empty. A listing that broke off in the middle is an
+    /// A folder that does not exist yet is empty, except for the root, which exists. A listing that broke off in the middle is an
     /// error, never a shorter listing.
     ///
     /// # Errors
@@ -140,7 +140,8 @@ impl Dropbox {
             let argument = json!({"path": folder, "recursive": false, "limit": 2000});
             let mut page: Page = match self.rpc(LIST, &argument) {
                 Ok(page) => page,
-                Err(error) if error.is_not_found() => return Ok(Vec::new()),
+                // The root is always there; what says otherwise is a fault.
+                Err(error) if error.is_not_found() && !folder.is_empty() => return Ok(Vec::new()),
                 Err(error) => return Err(error),
             };
             let mut entries = Vec::new();

@@ -16,6 +16,7 @@ use crate::clock::StopReason;
 use crate::http::retry::{Retry, Retryable};
 use crate::http::{self, Body, Patience};
 use crate::secret::Secret;
+use crate::text;
 
 /// Path of the token endpoint, for messages.
 pub const TOKEN_ROUTE: &str = "oauth2/token";
@@ -58,6 +59,7 @@ impl Retryable for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Unavailable(http::Error::Network(_)) => Retry::Backoff,
+            Self::Unavailable(http::Error::Busy { retry_after }) => Retry::After(*retry_after),
             _ => Retry::Never,
         }
     }
@@ -199,8 +201,12 @@ fn post(http: &http::Client, request: HttpRequest) -> Result<HttpResponse, http:
         Body::Bytes(&body),
     )?;
     let status = response.status;
+    if status == 429 {
+        let retry_after = response.retry_after();
+        return Err(http::Error::Busy { retry_after });
+    }
     if !matches!(status, 200 | 400 | 401) {
-        let excerpt = http::excerpt(&response.error_body(), 200);
+        let excerpt = http::excerpt(&response.error_body()?, 200);
         return Err(http::Error::Network(format!("status {status}, {excerpt}")));
     }
     let body = response.bytes(TOKEN_BYTES_MAX)?;
@@ -230,8 +236,9 @@ fn classify(error: RequestTokenError<http::Error, oauth2::basic::BasicErrorRespo
         }
         // The body is not quoted: it may hold a token that nobody has seen yet.
         RequestTokenError::Parse(error, body) => Error::Unavailable(http::Error::Network(format!(
-            "the answer of {} bytes is no OAuth answer ({error})",
-            body.len()
+            "the answer of {} bytes is no OAuth answer: {}",
+            body.len(),
+            text::json_fault(error.inner())
         ))),
         RequestTokenError::Other(cause) => Error::Unavailable(http::Error::Network(cause)),
     }

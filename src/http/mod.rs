@@ -65,6 +65,12 @@ pub enum Error {
     /// The connection could not be made, broke, or fell silent.
     #[error("{0}")]
     Network(String),
+    /// The server asks for patience.
+    #[error("asked to slow down")]
+    Busy {
+        /// The wait that it asks for.
+        retry_after: Option<Duration>,
+    },
     /// The other end's certificate was not accepted, or TLS failed.
     #[error("{0}")]
     Tls(String),
@@ -153,14 +159,15 @@ impl Response {
         Ok(bytes)
     }
 
-    /// The start of an error answer's body, for a message; what cannot be read is left out.
-    pub fn error_body(self) -> Vec<u8> {
+    /// The body of an error answer, at most its first 64 KiB.
+    ///
+    /// # Errors
+    /// [`Error::Network`] if it breaks off: half an error answer says nothing.
+    pub fn error_body(self) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         let mut reader = self.body.into_reader().take(ERROR_BODY_MAX);
-        if let Err(error) = reader.read_to_end(&mut bytes) {
-            log::debug!("The body of an error answer broke off: {error}");
-        }
-        bytes
+        reader.read_to_end(&mut bytes).map_err(ureq::Error::from)?;
+        Ok(bytes)
     }
 
     /// The body as a stream. A body shorter than announced ends in an error, not in silence.

@@ -190,7 +190,8 @@ impl Setup<'_> {
                     );
                 }
                 self.state.memory.pending_authorization = None;
-                self.save_state()?;
+                // A failure to save is said by the mirror, which saves next; the token counts more.
+                let _ = self.state.save();
                 Ok(Authorized {
                     credential: Credential::RefreshToken {
                         app: app.clone(),

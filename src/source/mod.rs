@@ -4,6 +4,7 @@ pub mod rows;
 pub mod uisp;
 
 use std::io::Read;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -11,6 +12,9 @@ use crate::backup_id::BackupId;
 use crate::clock::StopReason;
 use crate::http;
 use crate::http::retry::{Retry, Retryable};
+
+/// A block of 4 MiB that takes longer than this is given up.
+pub const BLOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// One backup of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +100,12 @@ pub enum Error {
         announced: Option<u64>,
         /// What the connection reported.
         cause: String,
+    },
+    /// The content comes, but so slowly that the other backups would never have their turn.
+    #[error("UISP sent {read} bytes and then less than a block in {} minutes", BLOCK_PATIENCE.as_secs() / 60)]
+    TooSlow {
+        /// Bytes read.
+        read: u64,
     },
     /// A backup that never changes did.
     #[error("UISP sent another content than before")]

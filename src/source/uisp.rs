@@ -9,9 +9,9 @@ use std::io::{self, Read};
 use chrono_tz::Tz;
 use url::Url;
 
-use super::{Download, Error, Listing, Source, rows};
+use super::{BLOCK_PATIENCE, Download, Error, Listing, Source, rows};
 use crate::backup_id::BackupId;
-use crate::clock::Stop;
+use crate::clock::{Stop, Stopwatch};
 use crate::http::retry::with_retry;
 use crate::http::{self, Body, Client, Patience, Peer, Response, Trust};
 use crate::secret::Secret;
@@ -99,7 +99,7 @@ impl Uisp {
         with_retry(&self.stop, path, || {
             let (url, response) = self.get(path, Patience::Call, None)?;
             if response.status != 200 {
-                return Err(status_error(response));
+                return Err(status_error(url, response));
             }
             response
                 .bytes(limit)
@@ -142,7 +142,7 @@ impl Source for Uisp {
         let (begins, length) = match response.status {
             200 => (0, response.content_length()),
             206 => content_range(&response, offset)?,
-            _ => return Err(status_error(response)),
+            _ => return Err(status_error(url, response)),
         };
         let media_type = response.header("content-type").unwrap_or_default();
         let is_text = ["text/html", "application/json"]
@@ -150,19 +150,18 @@ impl Source for Uisp {
             .any(|text| media_type.to_ascii_lowercase().starts_with(text));
         if is_text {
             let media_type = media_type.to_owned();
-            let body = response.error_body();
-            return Err(unexpected("a backup", media_type, &body));
+            return Err(match response.error_body() {
+                Ok(body) => unexpected("a backup", media_type, &body),
+                Err(cause) => Error::Network { url, cause },
+            });
         }
         let mut reader = response.into_reader();
         let mut start = Vec::new();
         if begins == 0 {
-            (&mut reader)
-                .take(SNIFF_BYTES as u64)
-                .read_to_end(&mut start)
-                .map_err(|error| Error::Network {
-                    url,
-                    cause: http::Error::Network(error.to_string()),
-                })?;
+            start = sniff(&mut reader).map_err(|error| Error::Network {
+                url,
+                cause: http::Error::Network(error.to_string()),
+            })?;
             if start.is_empty() {
                 return Err(Error::Unexpected {
                     expected: "a backup",
@@ -198,14 +197,17 @@ fn content_range(response: &Response, asked: u64) -> Result<(u64, Option<u64>), 
     }
 }
 
-fn status_error(response: Response) -> Error {
+fn status_error(url: String, response: Response) -> Error {
     let status = response.status;
     if matches!(status, 401 | 403) {
         return Error::Unauthorized { status };
     }
-    Error::Status {
-        status,
-        excerpt: http::excerpt(&response.error_body(), EXCERPT_CHARS),
+    match response.error_body() {
+        Ok(body) => Error::Status {
+            status,
+            excerpt: http::excerpt(&body, EXCERPT_CHARS),
+        },
+        Err(cause) => Error::Network { url, cause },
     }
 }
 
@@ -218,6 +220,26 @@ fn unexpected(expected: &'static str, found: impl ToString, body: &[u8]) -> Erro
             http::excerpt(body, EXCERPT_CHARS)
         ),
     }
+}
+
+/// The start of a download, for as long as a block may take.
+fn sniff(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = vec![0; SNIFF_BYTES];
+    let mut filled = 0;
+    let reading = Stopwatch::start();
+    while filled < SNIFF_BYTES {
+        match reader.read(&mut start[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if reading.elapsed() > BLOCK_PATIENCE {
+            return Err(io::Error::other("the download does not get going"));
+        }
+    }
+    start.truncate(filled);
+    Ok(start)
 }
 
 /// A login page or an error message that came with status 200 and no honest media type. A backup

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -80,10 +81,15 @@ impl Journals {
         let begun = || {
             let path = self.path(id);
             // The folder goes with its last journal, which another lane may be removing just now.
-            let mut file = File::create(&path).or_else(|_| {
+            let create = || {
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(0o600);
+                options.open(&path)
+            };
+            let mut file = create().or_else(|_| {
                 fs::create_dir_all(&self.folder)?;
                 atomic::adopt(&self.folder);
-                File::create(&path)
+                create()
             })?;
             atomic::adopt(&path);
             let line = serde_json::to_string(&head)?;

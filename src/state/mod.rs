@@ -17,6 +17,7 @@ use crate::clock;
 use crate::dropbox::content_hash::ContentHash;
 use crate::plugin::{self, atomic};
 use crate::secret::Secret;
+use crate::text;
 
 use journal::Journals;
 
@@ -146,7 +147,7 @@ impl State {
             Err(error) => return Err(error),
         };
         let parsed = content.and_then(|content| {
-            serde_json::from_slice::<Memory>(&content).map_err(|error| error.to_string())
+            serde_json::from_slice::<Memory>(&content).map_err(|error| text::json_fault(&error))
         });
         let cause = match parsed {
             Ok(memory) if memory.version == VERSION => {

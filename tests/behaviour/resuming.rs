@@ -83,7 +83,7 @@ fn what_was_sent_but_not_committed_is_only_committed() {
         // The held request is never carried out: the gate stays closed.
         world.dropbox.traffic().clear_log();
         let ended = world.run_well();
-        ended.assert_line(&["was sent by an earlier run"]);
+        ended.assert_line(&["was sent before"]);
         ended.assert_line(&["Finished: 1 uploaded"]);
         assert_eq!(sent(&world), 0);
         world.assert_mirrored();

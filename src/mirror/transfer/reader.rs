@@ -1,12 +1,12 @@
 //! Reads one backup block by block, hashes it on the way, and goes on after an interruption.
 
-use std::io::Read;
+use std::io::{self, Read};
 
-use crate::clock::Stop;
+use crate::clock::{Stop, Stopwatch};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested, block_hash};
 use crate::http::retry::with_retry;
 use crate::source::Backup;
-use crate::source::{Download, Error, Source};
+use crate::source::{BLOCK_PATIENCE, Download, Error, Source};
 
 /// A backup being read.
 pub struct BackupReader<'a> {
@@ -111,8 +111,25 @@ impl<'a> BackupReader<'a> {
             .min(BLOCK_BYTES);
         // One byte more than announced is asked for, so that a longer content is noticed.
         let limit = BLOCK_BYTES.min(expected.saturating_add(1));
-        let mut block = Vec::with_capacity(limit);
-        let outcome = stream.take(limit as u64).read_to_end(&mut block);
+        let mut block = vec![0; limit];
+        let mut filled = 0;
+        let mut outcome = Ok(());
+        let reading = Stopwatch::start();
+        while filled < limit {
+            match stream.read(&mut block[filled..]) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            }
+            if reading.elapsed() > BLOCK_PATIENCE {
+                return Err(Error::TooSlow { read });
+            }
+        }
+        block.truncate(filled);
         let read = read + block.len() as u64;
         let truncated = |cause: String| Error::Truncated {
             read,

@@ -76,7 +76,7 @@ impl Reading<'_> {
         });
         if let Some(digested) = unfinished.complete {
             log::info!(
-                "\"{}\" was sent by an earlier run; it only has to be put in its place.",
+                "\"{}\" was sent before; it only has to be put in its place.",
                 job.name()
             );
             return Ok(Some(Event::Ready(ReadySession {
