@@ -45,6 +45,16 @@ pub fn list<'a>(items: impl IntoIterator<Item = &'a str>, limit: usize) -> Strin
     }
 }
 
+/// Whether a character of a foreign text may stand in a line: no controls, and none of those that
+/// are invisible or turn the direction of what follows.
+pub fn is_printable(c: char) -> bool {
+    let hidden = matches!(
+        c,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    );
+    !c.is_control() && !hidden
+}
+
 /// What is wrong with a JSON text, and where, without quoting anything of it: it may hold secrets.
 pub fn json_fault(error: &serde_json::Error) -> String {
     let kind = match error.classify() {

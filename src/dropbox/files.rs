@@ -189,7 +189,7 @@ impl Dropbox {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn start_closed_session(&self, content: &[Vec<u8>]) -> Result<String, Error> {
+    pub fn start_closed_session(&self, content: &[&[u8]]) -> Result<String, Error> {
         let argument = json!({"close": true});
         self.start(&argument, Body::Parts(content))
     }

@@ -16,6 +16,7 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::clock;
 use crate::secret;
+use crate::text;
 use pace::Pace;
 
 /// Time to connect, TLS included.
@@ -27,6 +28,8 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
 /// Between the last byte of an upload's body and its answer. The kernel may hold most of a chunk by
 /// then, which takes minutes on a slow uplink that several connections share.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
+/// Buffer for what a server on the internet answers.
+const ANSWER_BUFFER_BYTES: usize = 16 * 1024;
 /// Requests in flight to one host, at most; their connections are kept open.
 const CONNECTIONS_MAX: usize = 16;
 /// How much of a foreign text is looked at for an excerpt.
@@ -114,7 +117,7 @@ pub enum Body<'a> {
     /// These bytes.
     Bytes(&'a [u8]),
     /// These buffers, one behind the other.
-    Parts(&'a [Vec<u8>]),
+    Parts(&'a [&'a [u8]]),
 }
 
 /// An answer whose body has not been read yet.
@@ -232,7 +235,8 @@ impl Client {
                     .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT))),
             };
             let config = match peer {
-                Peer::Internet => config,
+                // Answers are small, and each connection has a buffer of its own.
+                Peer::Internet => config.input_buffer_size(ANSWER_BUFFER_BYTES),
                 Peer::Host => config.proxy(None),
             };
             ureq::Agent::new_with_config(config.build())
@@ -280,16 +284,19 @@ impl Client {
                 agent.run(request.body(bytes).map_err(broken)?)?
             }
             Body::Bytes(_) | Body::Parts(_) => {
-                let parts: Vec<&[u8]> = match body {
-                    Body::Bytes(bytes) => vec![bytes],
-                    Body::Parts(parts) => parts.iter().map(Vec::as_slice).collect(),
-                    Body::Empty => Vec::new(),
+                let whole = match body {
+                    Body::Bytes(bytes) => [bytes],
+                    _ => [&[][..]],
+                };
+                let parts = match body {
+                    Body::Parts(parts) => parts,
+                    _ => &whole,
                 };
                 // A reader's length is unknown to ureq; with the header set, it keeps to it.
                 let length: usize = parts.iter().map(|part| part.len()).sum();
                 request = request.header("Content-Length", length.to_string());
                 let mut reader = Parts {
-                    parts: &parts,
+                    parts,
                     offset: 0,
                     pace: self.upload_pace.as_deref(),
                 };
@@ -375,15 +382,14 @@ fn roots() -> Result<RootCerts, Error> {
 /// message.
 pub fn excerpt(bytes: &[u8], limit: usize) -> String {
     let start = &bytes[..bytes.len().min(EXCERPT_BYTES_MAX)];
-    let text = String::from_utf8_lossy(start);
+    let lossy = String::from_utf8_lossy(start);
     // Before anything is cut: half a secret is not recognised any more.
-    let text = secret::redact(&text);
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let printable = |c: &char| !c.is_control();
+    let redacted = secret::redact(&lossy);
+    let words: Vec<&str> = redacted.split_whitespace().collect();
     let flat: String = words
         .join(" ")
         .chars()
-        .filter(printable)
+        .filter(|&c| text::is_printable(c))
         .take(limit)
         .collect();
     if flat.is_empty() {

@@ -179,13 +179,23 @@ impl Plan {
     }
 
     fn plan_transfers(&mut self, world: &World<'_>, managed: &Managed<'_>) {
+        // A foreign file may hold a backup's place under a name that differs in letter case only,
+        // which Dropbox takes for the same. If it has the backup's content, that is as good.
+        let foreign: BTreeMap<String, &FileMetadata> = foreign_files(world.entries)
+            .map(|file| (file.name.to_ascii_lowercase(), file))
+            .collect();
         for backup in world.listing.backups.iter().filter(|b| b.finished) {
             let files = managed.get(&backup.id).map_or(&[][..], Vec::as_slice);
             let verified = |file: &&FileMetadata| {
                 let known = world.mirrored.get(&backup.id);
                 known.is_some_and(|known| is_unchanged(known, file))
             };
-            if files.iter().any(verified) {
+            let name = names::file_name(backup, world.zone);
+            if files.iter().any(verified)
+                || foreign
+                    .get(&name.to_ascii_lowercase())
+                    .is_some_and(verified)
+            {
                 self.unchanged += 1;
             } else if let Some(file) = files.first() {
                 self.verifications.push(Verification {
@@ -194,7 +204,7 @@ impl Plan {
                 });
             } else {
                 self.uploads.push(Upload {
-                    name: names::file_name(backup, world.zone),
+                    name,
                     backup: backup.clone(),
                 });
             }
@@ -322,6 +332,13 @@ fn managed_files(entries: &[Entry]) -> Managed<'_> {
         files.sort_by(|a, b| a.name.cmp(&b.name));
     }
     managed
+}
+
+fn foreign_files(entries: &[Entry]) -> impl Iterator<Item = &FileMetadata> {
+    entries.iter().filter_map(|entry| match entry {
+        Entry::File(file) if names::recognise(&file.name).is_none() => Some(file),
+        _ => None,
+    })
 }
 
 /// Whether a file is still the one that was verified.

@@ -4,8 +4,8 @@
 //! due, in the host's timezone. Limitation: a line written while the file is being trimmed by
 //! another process may be lost; only the run that holds the lock trims.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, IsTerminal, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -16,6 +16,7 @@ use log::{Level, LevelFilter, Record};
 use super::atomic;
 use crate::clock;
 use crate::secret;
+use crate::text;
 
 /// Target of a record whose text has several lines and is written as it is, without a time.
 pub const BLOCK: &str = "block";
@@ -81,15 +82,12 @@ pub fn last_error() -> Option<String> {
 /// Cuts the log to its newest part, by whole lines, and removes the progress that a killed run left
 /// at its end. A log that cannot be trimmed is left alone.
 pub fn trim(path: &Path) {
-    let Ok(content) = fs::read(path) else {
+    let Ok((tail, length)) = tail(path) else {
         return;
     };
-    let mut kept = content.as_slice();
-    if kept.len() as u64 > BYTES_MAX {
-        kept = newest(kept);
-    }
-    kept = without_last_progress(kept);
-    if kept.len() == content.len() {
+    let is_whole = tail.len() as u64 == length;
+    let kept = without_last_progress(if is_whole { &tail } else { newest(&tail) });
+    if kept.len() as u64 == length {
         return;
     }
     if let Err(error) = atomic::write(path, kept) {
@@ -98,6 +96,18 @@ pub fn trim(path: &Path) {
             path.display()
         );
     }
+}
+
+/// The log, or its end if it is too long, and its length.
+fn tail(path: &Path) -> io::Result<(Vec<u8>, u64)> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > BYTES_MAX {
+        file.seek(SeekFrom::Start(length - BYTES_KEPT as u64))?;
+    }
+    let mut tail = Vec::new();
+    file.take(BYTES_MAX).read_to_end(&mut tail)?;
+    Ok((tail, length))
 }
 
 /// The content without the progress lines at its end.
@@ -115,9 +125,8 @@ fn without_last_progress(mut content: &[u8]) -> &[u8] {
     }
 }
 
-/// The newest whole lines that fit into [`BYTES_KEPT`].
-fn newest(content: &[u8]) -> &[u8] {
-    let tail = &content[content.len().saturating_sub(BYTES_KEPT)..];
+/// The whole lines of the end of a log.
+fn newest(tail: &[u8]) -> &[u8] {
     match tail.iter().position(|&byte| byte == b'\n') {
         Some(end) => &tail[end + 1..],
         None => tail,
@@ -148,7 +157,7 @@ fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Tz) -> String {
 fn one_line(message: &str) -> String {
     message
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if text::is_printable(c) { c } else { ' ' })
         .collect()
 }
 

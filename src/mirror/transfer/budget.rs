@@ -1,12 +1,18 @@
-//! The memory that transfers may use: every block of content is read under a lease.
+//! The memory that transfers may use: every block of content is read under a lease, and the buffers of
+//! whole blocks are used again.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::dropbox::content_hash::BLOCK_BYTES;
 
 /// A number of bytes that are lent out and come back.
 #[derive(Debug)]
 pub struct Budget {
     free: Mutex<usize>,
     returned: Condvar,
+    /// Buffers of [`BLOCK_BYTES`] that nobody uses; there are never more than whole blocks fit into
+    /// the budget.
+    spare: Mutex<Vec<Vec<u8>>>,
 }
 
 /// Bytes that somebody may use; they return when the lease is dropped.
@@ -22,7 +28,23 @@ impl Budget {
         Arc::new(Self {
             free: Mutex::new(bytes),
             returned: Condvar::new(),
+            spare: Mutex::default(),
         })
+    }
+
+    /// A buffer of `bytes`; one for a whole block is taken from those used before.
+    pub fn buffer(&self, bytes: usize) -> Vec<u8> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = (bytes == BLOCK_BYTES).then(|| spare.pop()).flatten();
+        used.unwrap_or_else(|| vec![0; bytes])
+    }
+
+    /// Keeps a whole block's buffer for the next one.
+    pub fn recycle(&self, buffer: Vec<u8>) {
+        if buffer.len() == BLOCK_BYTES {
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            spare.push(buffer);
+        }
     }
 
     /// Waits until `bytes` are free and takes them.
@@ -46,6 +68,11 @@ impl Budget {
 }
 
 impl Lease {
+    /// The budget that it was taken from.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
     /// Returns what is not needed beyond `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         if bytes < self.bytes {

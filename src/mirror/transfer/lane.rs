@@ -19,6 +19,12 @@ pub struct Block {
     pub lease: Lease,
 }
 
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.lease.budget().recycle(std::mem::take(&mut self.bytes));
+    }
+}
+
 /// An upload session, and the journal that lets a later run go on with it.
 #[derive(Debug)]
 pub struct Session {
@@ -114,8 +120,7 @@ impl Lane<'_> {
                 blocks,
                 digested,
             } => {
-                let (content, _leases): (Vec<Vec<u8>>, Vec<Lease>) =
-                    blocks.into_iter().map(|b| (b.bytes, b.lease)).unzip();
+                let content: Vec<&[u8]> = blocks.iter().map(|block| &block.bytes[..]).collect();
                 let started = self.dropbox.start_closed_session(&content);
                 let ready = started.map(|id| {
                     let journal = self.journals.begin(&self.jobs[ticket.job].backup.id, &id);

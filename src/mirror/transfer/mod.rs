@@ -40,8 +40,11 @@ const LANES: usize = 8;
 /// Under an upload limit, a lane's share in bytes per second, so that a block takes seconds, not
 /// minutes, and no server loses patience.
 const LANE_BYTES_PER_SECOND: usize = 300_000;
-/// Every lane sends a block while the reader fills the next one.
-const BUDGET_BYTES: usize = (LANES + 1) * BLOCK_BYTES;
+/// As many blocks as lanes: one is being read while the others are on their way.
+const BUDGET_BYTES: usize = LANES * BLOCK_BYTES;
+/// The lanes begin one after another. Beginning together, they would share the line, end together
+/// and leave it idle while all of them wait for their answers, again and again.
+const LANE_DELAY: Duration = Duration::from_millis(35);
 /// A backup of up to this many blocks is sent in one request.
 const SMALL_BLOCKS: usize = 2;
 
@@ -275,9 +278,11 @@ pub fn send(
         journals,
     };
     std::thread::scope(|scope| {
-        for _ in 0..lanes {
+        for number in (0..).take(lanes) {
             let (queue, lane, events) = (&queue, &lane, event_sender.clone());
             scope.spawn(move || {
+                // When the run has to stop, the lane finds out by its first work.
+                let _ = stop.sleep(LANE_DELAY * number);
                 while let Some(work) = queue.next() {
                     if events.send(lane.carry_out(work)).is_err() {
                         return;

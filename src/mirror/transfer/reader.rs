@@ -69,26 +69,25 @@ impl<'a> BackupReader<'a> {
         &self.hashes
     }
 
-    /// The next block: 4 MiB, or what is left; `None` at the end.
+    /// Reads the next block into `buffer`: 4 MiB, or what is left. Returns its length, 0 at the end.
     ///
     /// # Errors
     /// The source's last error, once going on has been tried often enough.
-    pub fn next_block(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    pub fn next_block(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let stop = self.stop;
-        let block = with_retry(stop, "the download", || {
+        let filled = with_retry(stop, "the download", || {
             self.ensure_open()?;
-            let block = self.read_block();
-            if block.is_err() {
+            let filled = self.read_block(buffer);
+            if filled.is_err() {
                 self.stream = None;
             }
-            block
+            filled
         })?;
-        if block.is_empty() {
-            return Ok(None);
+        if filled > 0 {
+            self.hashes.push(block_hash(&buffer[..filled]));
+            self.bytes += filled as u64;
         }
-        self.hashes.push(block_hash(&block));
-        self.bytes += block.len() as u64;
-        Ok(Some(block))
+        Ok(filled)
     }
 
     /// Length and hash of everything read.
@@ -99,24 +98,16 @@ impl<'a> BackupReader<'a> {
         }
     }
 
-    fn read_block(&mut self) -> Result<Vec<u8>, Error> {
-        let read = self.bytes;
+    /// Fills `buffer`, or less at the end of the content.
+    fn read_block(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let Some(stream) = &mut self.stream else {
-            return Ok(Vec::new());
+            return Ok(0);
         };
-        let announced = self.length;
-        let left = announced.map_or(u64::MAX, |length| length.saturating_sub(read));
-        let expected = usize::try_from(left)
-            .unwrap_or(BLOCK_BYTES)
-            .min(BLOCK_BYTES);
-        // One byte more than announced is asked for, so that a longer content is noticed.
-        let limit = BLOCK_BYTES.min(expected.saturating_add(1));
-        let mut block = vec![0; limit];
         let mut filled = 0;
         let mut outcome = Ok(());
         let reading = Stopwatch::start();
-        while filled < limit {
-            match stream.read(&mut block[filled..]) {
+        while filled < buffer.len() {
+            match stream.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -126,11 +117,11 @@ impl<'a> BackupReader<'a> {
                 }
             }
             if reading.elapsed() > BLOCK_PATIENCE {
-                return Err(Error::TooSlow { read });
+                return Err(Error::TooSlow { read: self.bytes });
             }
         }
-        block.truncate(filled);
-        let read = read + block.len() as u64;
+        let read = self.bytes + filled as u64;
+        let announced = self.length;
         let truncated = |cause: String| Error::Truncated {
             read,
             announced,
@@ -138,10 +129,10 @@ impl<'a> BackupReader<'a> {
         };
         match (outcome, announced) {
             (Err(error), _) => Err(truncated(error.to_string())),
-            (Ok(_), Some(length)) if block.len() < BLOCK_BYTES && read != length => {
+            (Ok(()), Some(length)) if filled < BLOCK_BYTES && read != length => {
                 Err(truncated("the length is not the announced one".into()))
             }
-            (Ok(_), _) => Ok(block),
+            (Ok(()), _) => Ok(filled),
         }
     }
 
@@ -179,13 +170,14 @@ impl<'a> BackupReader<'a> {
     fn skip_known_blocks(&mut self) -> Result<(), Error> {
         let expected = std::mem::take(&mut self.hashes);
         let bytes = std::mem::take(&mut self.bytes);
+        let mut buffer = vec![0; BLOCK_BYTES];
         let mut compare = || {
             for hash in &expected {
-                let block = self.read_block()?;
-                if block_hash(&block) != *hash {
+                let filled = self.read_block(&mut buffer)?;
+                if block_hash(&buffer[..filled]) != *hash {
                     return Err(Error::Changed);
                 }
-                self.bytes += block.len() as u64;
+                self.bytes += filled as u64;
                 self.stop
                     .requested()
                     .map_or(Ok(()), |reason| Err(Error::Stopped(reason)))?;
@@ -205,6 +197,7 @@ impl<'a> BackupReader<'a> {
 /// The source's last error.
 pub fn digest(source: &dyn Source, backup: &Backup, stop: &Stop) -> Result<Digested, Error> {
     let mut reader = BackupReader::open(source, backup, stop)?;
-    while reader.next_block()?.is_some() {}
+    let mut buffer = vec![0; BLOCK_BYTES];
+    while reader.next_block(&mut buffer)? > 0 {}
     Ok(reader.digested())
 }

@@ -206,10 +206,22 @@ impl Reading<'_> {
             .and_then(|left| usize::try_from(left).ok())
             .map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
         let mut lease = self.budget.take(needed);
-        let block = reader.next_block()?;
-        Ok(block.map(|bytes| {
-            lease.shrink_to(bytes.len());
-            Block { bytes, lease }
-        }))
+        // A shorter block gets room for one byte more, so that a longer content is noticed.
+        let mut buffer = self.budget.buffer(BLOCK_BYTES.min(needed + 1));
+        let filled = reader.next_block(&mut buffer)?;
+        if filled == 0 {
+            self.budget.recycle(buffer);
+            return Ok(None);
+        }
+        lease.shrink_to(filled);
+        let bytes = if filled == buffer.len() {
+            buffer
+        } else {
+            // The last block of a backup: a buffer of its own size, so that the lease is true.
+            let exact = buffer[..filled].to_vec();
+            self.budget.recycle(buffer);
+            exact
+        };
+        Ok(Some(Block { bytes, lease }))
     }
 }
