@@ -17,6 +17,9 @@ Usage: ./build.sh COMMAND
   test           everything: format, lints, all tests, with the release program of this machine's processor
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
                  installable ZIP, dist/backup-sync-dropbox.zip; the same commit gives the same bytes
+  bench          what a run costs in time, CPU, memory and requests, against the stand-ins (about five minutes);
+                 options: --large (8 GiB as well), --repeat N, --plain, --markdown, --only TEXT, --timeline
+  soak           properties, the model test and crash tests at a scale for a night, not for every change
   help           this text
 
 Needs Rust and bash. What else a command needs is installed through apt, as root or with sudo.
@@ -150,6 +153,7 @@ run_tests() {
     need_compiler
     need_php || fail "the tests need PHP with its zip extension (Debian: php-cli php-zip)"
     require 'python3 -c "import venv, ensurepip"' python3 python3-venv
+    need_crash_tools
     require 'command -v unshare && command -v setpriv && command -v setarch' util-linux
 
     say "syntax of the scripts"
@@ -182,9 +186,47 @@ demo() {
     "$target_dir/debug/demo" "$zip" "$@"
 }
 
+bench() {
+    need_compiler
+    local target program
+    target=$(choose_target "$(uname -m)")
+    [ -n "$target" ] || fail "no Rust target for a static program of this machine's processor"
+    say "building the program for ${target% *}, as for the package"
+    # shellcheck disable=SC2086 # two words
+    program=$(build_release $target)
+    # Optimised, as the stand-ins must not slow the program down; without LTO, as that would take minutes and give nothing.
+    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
+        cargo build --locked --profile bench --package sandbox --bin bench >&2
+    say "bench"
+    "$target_dir/release/bench" "$program" "$@"
+}
+
+need_crash_tools() {
+    require 'command -v strace' strace
+    require 'ls /usr/lib/*/faketime/libfaketimeMT.so.1' libfaketime
+}
+
+soak() {
+    need_compiler
+    need_crash_tools
+    # Optimised, but without the slow link of the shipped program.
+    export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_PANIC=unwind
+    say "rules of deletion, a million cases each"
+    PROPTEST_CASES=1000000 cargo test --locked --release --test planner
+    say "histories against the reference model"
+    MODEL_HISTORIES=1000 cargo test --locked --release --test model planner::
+    MODEL_HISTORIES=40 cargo test --locked --release --test model binary::
+    say "hostile input: parsers over arbitrary bytes"
+    PROPTEST_CASES=100000 cargo test --locked --release --test hostile
+    say "crash tests: 2,000 random kills"
+    CRASH_KILLS=2000 cargo test --locked --test crash -- --nocapture
+}
+
 case ${1:-help} in
     demo) demo "${@:2}" ;;
     test) run_tests ;;
+    bench) bench "${@:2}" ;;
+    soak) soak ;;
     package) package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64 ;;
     help | --help | -h) usage ;;
     *)

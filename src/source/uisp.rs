@@ -158,10 +158,7 @@ impl Source for Uisp {
         let mut reader = response.into_reader();
         let mut start = Vec::new();
         if begins == 0 {
-            start = sniff(&mut reader).map_err(|error| Error::Network {
-                url,
-                cause: http::Error::Network(error.to_string()),
-            })?;
+            start = sniff(&mut reader, url)?;
             if start.is_empty() {
                 return Err(Error::Unexpected {
                     expected: "a backup",
@@ -223,7 +220,7 @@ fn unexpected(expected: &'static str, found: impl ToString, body: &[u8]) -> Erro
 }
 
 /// The start of a download, for as long as a block may take.
-fn sniff(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+fn sniff(reader: &mut impl Read, url: String) -> Result<Vec<u8>, Error> {
     let mut start = vec![0; SNIFF_BYTES];
     let mut filled = 0;
     let reading = Stopwatch::start();
@@ -232,10 +229,15 @@ fn sniff(reader: &mut impl Read) -> io::Result<Vec<u8>> {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                let cause = http::Error::Network(error.to_string());
+                return Err(Error::Network { url, cause });
+            }
         }
         if reading.elapsed() > BLOCK_PATIENCE {
-            return Err(io::Error::other("the download does not get going"));
+            return Err(Error::TooSlow {
+                read: filled as u64,
+            });
         }
     }
     start.truncate(filled);

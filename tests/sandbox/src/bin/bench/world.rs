@@ -1,0 +1,150 @@
+//! The stand-ins and a plugin folder for one scenario.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use sandbox::dropbox::{Dropbox, DropboxOptions};
+use sandbox::http::{Link, TestCa};
+use sandbox::uisp::{Backup, Uisp, UispOptions};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// What all connections of the shaped link carry together, in bytes a second.
+pub const SHAPED_BYTES_PER_SECOND: u64 = 100_000_000;
+
+/// The line between the program and Dropbox. UISP is always local and unshaped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// As fast as the machine.
+    Loopback,
+    /// 60 ms a request, 20 MB/s a connection, 100 MB/s in all.
+    Shaped,
+}
+
+impl Line {
+    /// For the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Loopback => "loopback",
+            Self::Shaped => "shaped",
+        }
+    }
+
+    fn link(self) -> Link {
+        match self {
+            Self::Loopback => Link::default(),
+            Self::Shaped => Link {
+                per_request_latency: Duration::from_millis(60),
+                bytes_per_second_per_connection: Some(20_000_000),
+                bytes_per_second_total: Some(SHAPED_BYTES_PER_SECOND),
+            },
+        }
+    }
+}
+
+/// Everything around the program.
+pub struct World {
+    pub dropbox: Dropbox,
+    pub uisp: Uisp,
+    ca: Option<TestCa>,
+    folder: TempDir,
+}
+
+impl World {
+    /// Fresh stand-ins with these backups at UISP, and an authorized plugin that has not run yet.
+    pub fn new(line: Line, has_tls: bool, backups: &[Backup]) -> Result<Self> {
+        let ca = has_tls.then(TestCa::new).transpose()?;
+        let tls = ca
+            .as_ref()
+            .map(|ca| ca.issue(&Dropbox::leaf()))
+            .transpose()?;
+        let dropbox = Dropbox::start(DropboxOptions {
+            tls,
+            keep_content: false,
+            ..DropboxOptions::default()
+        })?;
+        dropbox.set_link(line.link());
+        let uisp = Uisp::start(UispOptions::default())?;
+        for backup in backups {
+            uisp.add(backup.clone());
+        }
+        let folder = tempfile::tempdir()?;
+        fs::create_dir(folder.path().join("data"))?;
+        let ucrm = json!({ "unmsLocalUrl": uisp.local_url(), "pluginId": 1 });
+        fs::write(folder.path().join("ucrm.json"), ucrm.to_string())?;
+        let app = dropbox.app();
+        let config = json!({
+            "unmsApiToken": uisp.token(),
+            "dropboxAppKey": app.key,
+            "dropboxAppSecret": app.secret,
+            "dropboxRefreshToken": dropbox.issue_refresh_token(),
+        });
+        fs::write(folder.path().join("data/config.json"), config.to_string())?;
+        Ok(Self {
+            dropbox,
+            uisp,
+            ca,
+            folder,
+        })
+    }
+
+    /// One run of the program, as the plugin host starts it.
+    pub fn run_of(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .arg("--root")
+            .arg(self.folder.path())
+            .env("DROPBOX_API_URL", self.dropbox.api_url())
+            .env("DROPBOX_CONTENT_URL", self.dropbox.content_url())
+            .env("DROPBOX_WEB_URL", self.dropbox.web_url());
+        if let Some(path) = self.ca_path() {
+            command.env("SSL_CERT_FILE", path);
+        }
+        command
+    }
+
+    /// The certificate authority's file, where Dropbox is reached over TLS.
+    pub fn ca_path(&self) -> Option<&Path> {
+        self.ca.as_ref().map(TestCa::pem_path)
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.dropbox.traffic().clear_log();
+        self.uisp.traffic().clear_log();
+    }
+
+    /// Checks that the files in Dropbox are the backups in `expected`, by id, with these content hashes.
+    ///
+    /// # Errors
+    /// When they are not; the plugin's log is part of the message.
+    pub fn check(&self, expected: &BTreeMap<String, String>) -> Result<()> {
+        let stored: BTreeMap<String, String> = self
+            .dropbox
+            .files()
+            .into_iter()
+            .map(|file| {
+                let name = file.path.trim_end_matches(".unms");
+                let id = name.rsplit('_').next().unwrap_or(name);
+                (id.to_owned(), file.content_hash)
+            })
+            .collect();
+        ensure!(
+            stored == *expected,
+            "the mirror is not right: {} files, {} expected\n{}",
+            stored.len(),
+            expected.len(),
+            self.log()
+        );
+        Ok(())
+    }
+
+    /// The plugin's log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("data/plugin.log")).unwrap_or_default()
+    }
+}
