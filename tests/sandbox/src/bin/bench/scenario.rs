@@ -64,6 +64,7 @@ impl Scenario {
         };
         // Where nothing is uploaded, sizes do not matter: they only delay the preparation.
         let small = vec![100_000; MIRRORED];
+        let mixed = [vec![3_000_000; 30], vec![140_000_000]].concat();
         let mut all = vec![
             scenario("nothing to do, 30 mirrored", small.clone(), Task::Nothing),
             scenario(
@@ -73,6 +74,8 @@ impl Scenario {
             ),
             scenario("one of 140 MB", vec![140_000_000], Task::FirstRun),
             scenario("one of 1 GiB", vec![1 << 30], Task::FirstRun),
+            // The newest, which is the last here, goes first: its memory has to serve the small ones.
+            scenario("140 MB, then 30 x 3 MB", mixed, Task::FirstRun),
             scenario("10 deletions of 30", small, Task::Delete(10)),
         ];
         if is_large {
