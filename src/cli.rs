@@ -89,10 +89,19 @@ fn do_run(root: PathBuf) -> ExitCode {
             log::debug!("Signal {signal} cannot be caught: {error}");
         }
     }
+    panic_for_a_test();
     match run::run(&folder, signalled) {
         End::Done => ExitCode::SUCCESS,
         End::Failed => ExitCode::from(1),
     }
+}
+
+/// Panics if a test asks for it. Not in the shipped program, which is built without these checks.
+fn panic_for_a_test() {
+    debug_assert!(
+        std::env::var_os("BACKUP_SYNC_PANIC").is_none(),
+        "a test asked for this"
+    );
 }
 
 /// A panic is a bug, and must not look like silence: it becomes the log's last line.

@@ -1,6 +1,7 @@
 //! Runs the cells of a table, several at a time, and prints what came of each.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
@@ -157,10 +158,10 @@ impl Sheet {
             texts.unwrap_or(0).max(longest(&self.columns[column]))
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        println!(
+        say(&format!(
             "\n{} (each cell: the fault once, the fault lasting)\n",
             self.title
-        );
+        ));
         let words: Vec<Vec<&str>> = self
             .columns
             .iter()
@@ -179,9 +180,15 @@ impl Sheet {
             print_line(name, first, &texts, &widths);
         }
         for (index, reason) in reasons.iter().enumerate() {
-            println!("({}) {reason}", index + 1);
+            say(&format!("({}) {reason}", index + 1));
         }
     }
+}
+
+/// Prints past the test runner's capture: the matrix is shown by every run, not by failing ones only.
+pub fn say(line: &str) {
+    // A terminal that is gone does not matter.
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn print_line(name: &str, first: usize, texts: &[&str], widths: &[usize]) {
@@ -190,7 +197,7 @@ fn print_line(name: &str, first: usize, texts: &[&str], widths: &[usize]) {
         .zip(widths)
         .map(|(text, width)| format!("{text:<width$}"))
         .collect();
-    println!("{name:<first$}  {}", cells.join("  ").trim_end());
+    say(&format!("{name:<first$}  {}", cells.join("  ").trim_end()));
 }
 
 /// Plays the cells of a series in one world; a new world follows a failure.

@@ -24,6 +24,20 @@ fn stages() -> Vec<(&'static str, &'static str)> {
     ]
 }
 
+#[test]
+fn a_bug_in_the_program_ends_in_a_line_not_in_silence() {
+    let world = World::authorized();
+    let mut command = world.command();
+    command.env("BACKUP_SYNC_PANIC", "1");
+    let ended = world.run_as(&mut command);
+    assert_eq!(ended.code, Some(1));
+    ended.assert_line(&[
+        "ERROR: The plugin has ended because of a bug in it",
+        "src/cli.rs",
+    ]);
+    world.run_well();
+}
+
 /// A world that has uploads, small and large, and a deletion before it.
 fn changed_world() -> World {
     let world = World::authorized();
