@@ -1,18 +1,24 @@
 //! The memory that transfers may use: every block of content is read under a lease, and the buffers of
 //! whole blocks are used again.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::dropbox::content_hash::BLOCK_BYTES;
 
 /// A number of bytes that are lent out and come back.
 #[derive(Debug)]
 pub struct Budget {
-    free: Mutex<usize>,
+    inner: Mutex<Inner>,
     returned: Condvar,
-    /// Buffers of [`BLOCK_BYTES`] that nobody uses; there are never more than whole blocks fit into
-    /// the budget.
-    spare: Mutex<Vec<Vec<u8>>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Bytes that are not lent out.
+    free: usize,
+    /// Buffers of [`BLOCK_BYTES`] that nobody uses, within `free`. Fresh memory would cost as much
+    /// time as hashing half of what is read into it.
+    spare: Vec<Vec<u8>>,
 }
 
 /// Bytes that somebody may use; they return when the lease is dropped.
@@ -26,44 +32,51 @@ impl Budget {
     /// A budget of `bytes`.
     pub fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
-            free: Mutex::new(bytes),
+            inner: Mutex::new(Inner {
+                free: bytes,
+                spare: Vec::new(),
+            }),
             returned: Condvar::new(),
-            spare: Mutex::default(),
         })
-    }
-
-    /// A buffer of `bytes`; one for a whole block is taken from those used before.
-    pub fn buffer(&self, bytes: usize) -> Vec<u8> {
-        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = (bytes == BLOCK_BYTES).then(|| spare.pop()).flatten();
-        used.unwrap_or_else(|| vec![0; bytes])
-    }
-
-    /// Keeps a whole block's buffer for the next one.
-    pub fn recycle(&self, buffer: Vec<u8>) {
-        if buffer.len() == BLOCK_BYTES {
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.push(buffer);
-        }
     }
 
     /// Waits until `bytes` are free and takes them.
     pub fn take(self: &Arc<Self>, bytes: usize) -> Lease {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut free = self
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self
             .returned
-            .wait_while(free, |free| *free < bytes)
+            .wait_while(inner, |inner| inner.free < bytes)
             .unwrap_or_else(PoisonError::into_inner);
-        *free -= bytes;
+        inner.free -= bytes;
+        // The spare buffers must fit into what is left, beside the one that this lease may use.
+        let fits = inner.free / BLOCK_BYTES + usize::from(bytes == BLOCK_BYTES);
+        inner.spare.truncate(fits);
         Lease {
             budget: Arc::clone(self),
             bytes,
         }
     }
 
+    /// A buffer of `bytes` under a lease; one for a whole block is taken from those used before.
+    pub fn buffer(&self, bytes: usize) -> Vec<u8> {
+        let spare = (bytes == BLOCK_BYTES).then(|| self.lock().spare.pop());
+        spare.flatten().unwrap_or_else(|| vec![0; bytes])
+    }
+
+    /// Keeps a whole block's buffer for the next one.
+    pub fn recycle(&self, buffer: Vec<u8>) {
+        if buffer.len() == BLOCK_BYTES {
+            self.lock().spare.push(buffer);
+        }
+    }
+
     fn give_back(&self, bytes: usize) {
-        *self.free.lock().unwrap_or_else(PoisonError::into_inner) += bytes;
+        self.lock().free += bytes;
         self.returned.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,6 +104,23 @@ impl Drop for Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spare_buffers_never_exceed_what_is_free() {
+        let budget = Budget::new(2 * BLOCK_BYTES);
+        let leases = [budget.take(BLOCK_BYTES), budget.take(BLOCK_BYTES)];
+        let buffers = [budget.buffer(BLOCK_BYTES), budget.buffer(BLOCK_BYTES)];
+        buffers
+            .into_iter()
+            .for_each(|buffer| budget.recycle(buffer));
+        drop(leases);
+        assert_eq!(budget.lock().spare.len(), 2);
+        let _small = budget.take(1);
+        assert_eq!(budget.lock().spare.len(), 1);
+        let _whole = budget.take(BLOCK_BYTES);
+        drop(budget.buffer(BLOCK_BYTES));
+        assert_eq!(budget.lock().spare.len(), 0);
+    }
 
     #[test]
     fn what_is_lent_comes_back() {

@@ -28,7 +28,7 @@ use reading::Reading;
 
 pub use reader::digest;
 
-use crate::clock::Stop;
+use crate::clock::{self, Stop};
 use crate::dropbox::content_hash::{BLOCK_BYTES, ContentHash, Digested};
 use crate::dropbox::files::{FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox};
@@ -40,8 +40,9 @@ const LANES: usize = 8;
 /// Under an upload limit, a lane's share in bytes per second, so that a block takes seconds, not
 /// minutes, and no server loses patience.
 const LANE_BYTES_PER_SECOND: usize = 300_000;
-/// As many blocks as lanes: one is being read while the others are on their way.
-const BUDGET_BYTES: usize = LANES * BLOCK_BYTES;
+/// As many blocks as lanes: one is being read while the others are on their way. The half block
+/// more lets seven backups of 5 MB be on their way instead of six.
+const BUDGET_BYTES: usize = LANES * BLOCK_BYTES + BLOCK_BYTES / 2;
 /// The lanes begin one after another. Beginning together, they would share the line, end together
 /// and leave it idle while all of them wait for their answers, again and again.
 const LANE_DELAY: Duration = Duration::from_millis(35);
@@ -281,8 +282,7 @@ pub fn send(
         for number in (0..).take(lanes) {
             let (queue, lane, events) = (&queue, &lane, event_sender.clone());
             scope.spawn(move || {
-                // When the run has to stop, the lane finds out by its first work.
-                let _ = stop.sleep(LANE_DELAY * number);
+                queue.wait_for_end(clock::wall(LANE_DELAY * number));
                 while let Some(work) = queue.next() {
                     if events.send(lane.carry_out(work)).is_err() {
                         return;

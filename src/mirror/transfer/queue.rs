@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::lane::Work;
 
@@ -43,6 +44,14 @@ impl Queue {
             .wait_while(inner, waiting)
             .unwrap_or_else(PoisonError::into_inner);
         inner.work.pop_front()
+    }
+
+    /// Waits for `time`, or until the queue is closed.
+    pub fn wait_for_end(&self, time: Duration) {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |inner: &mut Inner| !inner.closed;
+        // What is found after the wait does not matter: the lane looks for work in any case.
+        drop(self.changed.wait_timeout_while(inner, time, open));
     }
 
     fn change(&self, change: impl FnOnce(&mut Inner)) {

@@ -214,13 +214,14 @@ impl Reading<'_> {
             return Ok(None);
         }
         lease.shrink_to(filled);
-        let bytes = if filled == buffer.len() {
-            buffer
-        } else {
-            // The last block of a backup: a buffer of its own size, so that the lease is true.
+        let bytes = if filled < buffer.len() && buffer.len() == BLOCK_BYTES {
+            // The end of a backup of unknown length: a buffer of its own size keeps the lease true.
             let exact = buffer[..filled].to_vec();
             self.budget.recycle(buffer);
             exact
+        } else {
+            buffer.truncate(filled);
+            buffer
         };
         Ok(Some(Block { bytes, lease }))
     }
