@@ -238,7 +238,7 @@ struct Fields {
 impl Fields {
     fn wrong(&mut self, key: &str, expected: &str, found: &str) {
         self.problems.push(format!(
-            "The configuration field \"{key}\" must be {expected}, but holds {found}. Correct it in the plugin's configuration form and save."
+            "The configuration field \"{key}\" in data/config.json must be {expected}, but holds {found}. Correct it in the plugin's configuration form and save."
         ));
     }
 
