@@ -42,6 +42,7 @@ use proptest::prelude::*;
 use sandbox::dropbox::content_hash;
 use sandbox::http::{Action, On};
 use sandbox::uisp::{Backup, RawAnswer, Uisp, UispOptions};
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use support::World;
 
@@ -1033,7 +1034,8 @@ proptest! {
                 prop_assert!(problem.len() < 500);
             }
             if let Some(listing) = uisp.list(noise.clone()) {
-                let rows = serde_json::from_slice::<Vec<Value>>(&noise).map(|rows| rows.len());
+                // What is passed over is not looked into: it may hold escapes that no text can hold.
+                let rows = serde_json::from_slice::<Vec<IgnoredAny>>(&noise).map(|rows| rows.len());
                 prop_assert_eq!(rows.ok(), Some(listing.backups.len() + listing.problems.len()));
             }
             Ok(())
