@@ -6,6 +6,12 @@ use std::process::Command;
 /// Name and value, one a line of the report.
 pub fn describe(is_plain: bool) -> Vec<(&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    // The bare copy loop is only fair if it has the program's C library: musl's allocator is slow.
+    let library = if cfg!(target_env = "musl") {
+        "musl"
+    } else {
+        "glibc"
+    };
     let protocol = if is_plain { "HTTP" } else { "HTTPS" };
     vec![
         (
@@ -14,6 +20,7 @@ pub fn describe(is_plain: bool) -> Vec<(&'static str, String)> {
         ),
         ("Commit", commit()),
         ("Compiler", output("rustc", &["--version"])),
+        ("C library of the benchmark", library.to_owned()),
         (
             "Processor",
             format!("{}, {cores} cores", field("/proc/cpuinfo", "model name")),
