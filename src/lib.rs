@@ -10,6 +10,7 @@ pub mod clock;
 pub mod dropbox;
 pub mod http;
 pub mod mirror;
+pub mod open;
 pub mod plugin;
 pub mod run;
 pub mod secret;

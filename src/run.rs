@@ -5,21 +5,20 @@ use std::sync::atomic::AtomicBool;
 
 use chrono_tz::Tz;
 
-use crate::advice::{self, FIELD_UISP_TOKEN};
+use crate::advice;
 use crate::clock::{self, Stop, StopReason};
 use crate::dropbox::files::Entry;
-use crate::dropbox::{self, Credential, Dropbox, Hosts};
-use crate::http::pace::Pace;
-use crate::http::{Client, Peer, Trust};
-use crate::mirror::plan::{KeepReason, Plan, Unfit, World};
-use crate::mirror::{MIRROR_FOLDER, Mirror, Summary, transfer};
+use crate::dropbox::{self, Credential, Dropbox};
+use crate::mirror::plan::{KeepReason, Plan, Unfit};
+use crate::mirror::survey::{self, Survey};
+use crate::mirror::{Mirror, Summary, transfer};
+use crate::open;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::lock::Lock;
-use crate::plugin::{PluginFolder, atomic, log as plugin_log, ucrm};
+use crate::plugin::{PluginFolder, atomic, log as plugin_log};
 use crate::secret::Secret;
 use crate::setup::{Authorized, NotAuthorized, Setup};
-use crate::source::uisp::Uisp;
-use crate::source::{self, Listing};
+use crate::source::{self, Listing, Source};
 use crate::state::{Opened, RunRecord, State};
 use crate::text;
 
@@ -256,21 +255,14 @@ impl Run<'_> {
                 return Outcome::NotMirrored;
             }
         };
-        let uisp = self.open_uisp(&settings);
-        let hosts = Hosts::from_environment().map_err(|error| log::error!("{error}"));
-        let http = Client::new(Trust::Roots, Peer::Internet)
-            .map_err(|error| log::error!("The HTTP client could not be set up. Correct the environment variable it names, or remove it. Cause: {error}."));
-        let (Ok(hosts), Ok(http)) = (hosts, http) else {
+        let source = log_all(open::source(self.folder, &settings, self.stop));
+        let Some((http, hosts)) = log_all(open::dropbox(&settings, self.stop)) else {
             return Outcome::NotMirrored;
         };
         let stop = self.stop;
-        let pace = settings
-            .upload_bytes_per_second
-            .map(|rate| Pace::new(f64::from(rate), stop.clone()));
-        let http = http.with_upload_pace(pace);
         let shutdown = || {
             http.shutdown();
-            uisp.iter().for_each(Uisp::shutdown);
+            source.iter().for_each(|source| source.shutdown());
         };
         stop.watch(shutdown, || {
             let mut setup = Setup {
@@ -282,11 +274,11 @@ impl Run<'_> {
             };
             let authorized = match setup.authorize(&settings) {
                 Ok(authorized) => authorized,
-                // The way on is shown also where UISP's part is not configured yet.
-                Err(NotAuthorized::Waiting) if uisp.is_none() => return Outcome::NotMirrored,
+                // The way on is shown also where the source is not configured yet.
+                Err(NotAuthorized::Waiting) if source.is_none() => return Outcome::NotMirrored,
                 Err(reason) => return Outcome::Setup(reason),
             };
-            let Some(uisp) = &uisp else {
+            let Some(source) = source.as_deref() else {
                 return Outcome::NotMirrored;
             };
             let dropbox = Dropbox::new(
@@ -296,7 +288,7 @@ impl Run<'_> {
                 authorized.credential.clone(),
                 authorized.access_token,
             );
-            let outcome = self.mirror(&settings, uisp, &dropbox);
+            let outcome = self.mirror(&settings, source, &dropbox);
             match &authorized.unstored {
                 Some(code) => self.store_late(&authorized.credential, code, outcome),
                 None => outcome,
@@ -329,62 +321,30 @@ impl Run<'_> {
         }
     }
 
-    /// UISP's API, or `None` with an ERROR for each thing that is missing.
-    fn open_uisp(&self, settings: &Settings) -> Option<Uisp> {
-        if settings.uisp_token.is_none() {
-            log::error!(
-                "The field \"{FIELD_UISP_TOKEN}\" of the plugin's configuration is empty. Make a token in UISP under Network, Settings, Users, API tokens (read only is enough), put it there and save."
-            );
-        }
-        let base = ucrm::uisp_api_url(&self.folder.ucrm())
-            .map_err(|error| log::error!("The address of UISP is not known, so no backup can be read. Save UISP's system settings once or reinstall the plugin to have the file written anew. Cause: {error}."));
-        let (token, base) = (settings.uisp_token.clone()?, base.ok()?);
-        Uisp::new(base, token, self.stop.clone())
-            .map_err(|error| log::error!("The HTTP client could not be set up. Correct the environment variable it names, or remove it. Cause: {error}."))
-            .ok()
-    }
-
-    fn mirror(&mut self, settings: &Settings, uisp: &Uisp, dropbox: &Dropbox) -> Outcome {
-        let (listing, zone, entries) = std::thread::scope(|scope| {
-            let entries = scope.spawn(|| dropbox.list_folder(MIRROR_FOLDER));
-            let zone = scope.spawn(|| uisp.timezone());
-            let listing = uisp.list();
-            (listing, zone.join(), entries.join())
-        });
-        // A panic in a thread has been reported by the panic hook.
-        let (Ok(zone), Ok(entries)) = (zone, entries) else {
+    fn mirror(&mut self, settings: &Settings, source: &dyn Source, dropbox: &Dropbox) -> Outcome {
+        let Some(survey) = Survey::new(source, dropbox, settings) else {
             return Outcome::NotMirrored;
         };
         if self.stop.requested().is_some() {
             return Outcome::Stopped;
         }
-        let zone = self.zone(zone);
-        let (Some(listing), Some(entries)) = (usable_listing(listing), usable_entries(entries))
-        else {
+        let zone = self.zone(survey.timezone);
+        let listing = usable_listing(survey.listing);
+        let (Some(listing), Some(entries)) = (listing, usable_entries(survey.entries)) else {
             return Outcome::NotMirrored;
         };
         let memory = &self.state.memory;
-        let plan = Plan::new(&World {
-            listing: &listing,
-            entries: &entries,
-            seen: &memory.seen,
-            on_hold: &memory.on_hold,
-            mirrored: &memory.mirrored,
-            confirm_cleanup: settings.confirm_cleanup,
-            keep_deleted_days: settings.keep_deleted_days,
-            zone,
-            now: clock::now().max(memory.latest_time()),
-        });
+        let plan = survey::plan(&listing, &entries, memory, settings, zone, clock::now());
         announce(&plan, &listing);
-        let summary = Mirror {
-            source: uisp,
+        let mut summary = Mirror {
+            source,
             dropbox,
             stop: self.stop,
             state: self.state,
+            folder: &settings.mirror_folder,
             lanes: transfer::lanes(settings.upload_bytes_per_second),
         }
         .carry_out(&plan);
-        let mut summary = summary;
         if settings.confirm_cleanup && summary.deletions_done && plan.unfit.is_none() {
             self.untick_cleanup(&mut summary);
         }
@@ -419,6 +379,13 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// The value, or `None` with an ERROR for each thing that is wrong.
+fn log_all<T>(opened: Result<T, Vec<open::Error>>) -> Option<T> {
+    opened
+        .map_err(|errors| errors.iter().for_each(|error| log::error!("{error}")))
+        .ok()
 }
 
 fn usable_listing(listing: Result<Listing, source::Error>) -> Option<Listing> {

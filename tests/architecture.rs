@@ -11,10 +11,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, top first. A module may use what is below it, not what is beside or above it.
-const FLOORS: [&[&str]; 8] = [
+const FLOORS: [&[&str]; 9] = [
     &["main"],
     &["cli"],
     &["run"],
+    &["open"],
     &["setup", "mirror"],
     &["advice"],
     &["source", "dropbox", "state"],

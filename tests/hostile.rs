@@ -33,7 +33,7 @@ use backup_sync_dropbox::mirror::names;
 use backup_sync_dropbox::plugin::{config, ucrm};
 use backup_sync_dropbox::secret::Secret;
 use backup_sync_dropbox::source::uisp::Uisp as UispClient;
-use backup_sync_dropbox::source::{Backup as Listed, Listing};
+use backup_sync_dropbox::source::{Backup as Listed, Listing, Source};
 use backup_sync_dropbox::state::journal::Journals;
 use backup_sync_dropbox::state::{Opened, State};
 use chrono::{DateTime, TimeDelta, Utc};

@@ -2,6 +2,7 @@
 
 pub mod names;
 pub mod plan;
+pub mod survey;
 pub mod transfer;
 
 use std::collections::BTreeSet;
@@ -53,6 +54,8 @@ pub struct Mirror<'a> {
     pub stop: &'a Stop,
     /// What is remembered.
     pub state: &'a mut State,
+    /// Path of the mirror folder in Dropbox; `""` is the root, which for an app-folder app is the app's own folder.
+    pub folder: &'a str,
     /// Requests in flight, at most; see [`transfer::lanes`].
     pub lanes: usize,
 }
@@ -60,14 +63,12 @@ pub struct Mirror<'a> {
 /// How often the results of comparisons are stored; a run that is killed repeats the rest.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
-/// The mirror folder's path: the root, which for an app-folder app is the app's own folder.
-pub const MIRROR_FOLDER: &str = "";
-
-fn path_of(name: &str) -> String {
-    format!("{MIRROR_FOLDER}/{name}")
-}
-
 impl Mirror<'_> {
+    /// Path in Dropbox of a file in the mirror folder.
+    fn path_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.folder)
+    }
+
     /// Carries out `plan`: uploads, then verifications, then deletions.
     pub fn carry_out(&mut self, plan: &Plan) -> Summary {
         let mut summary = Summary::default();
@@ -85,7 +86,7 @@ impl Mirror<'_> {
             .iter()
             .map(|upload| Job {
                 backup: upload.backup.clone(),
-                path: path_of(&upload.name),
+                path: self.path_of(&upload.name),
                 mode: WriteMode::Add,
             })
             .collect();
@@ -239,7 +240,7 @@ impl Mirror<'_> {
                     );
                     differing.push(Job {
                         backup: backup.clone(),
-                        path: path_of(name),
+                        path: self.path_of(name),
                         mode: WriteMode::Update(file.rev.clone()),
                     });
                 }
@@ -261,7 +262,7 @@ impl Mirror<'_> {
     fn delete(&mut self, deletions: &[Deletion], summary: &mut Summary) -> bool {
         let undone_before = summary.failed + summary.left;
         for batch in deletions.chunks(BATCH_ENTRIES_MAX) {
-            let paths: Vec<String> = batch.iter().map(|d| path_of(&d.file.name)).collect();
+            let paths: Vec<String> = batch.iter().map(|d| self.path_of(&d.file.name)).collect();
             let files: Vec<Delete<'_>> = batch
                 .iter()
                 .zip(&paths)

@@ -1,9 +1,10 @@
 //! `data/config.json`: the values of the configuration form, and the few that the plugin changes.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::HOST_FILE_BYTES_MAX;
 use super::atomic::Replacement;
@@ -30,6 +31,14 @@ pub struct Settings {
     pub keep_deleted_days: u32,
     /// `uploadLimitMbps`: upload rate in bytes per second, more than zero.
     pub upload_bytes_per_second: Option<u32>,
+    /// `dropboxFolder`: path of the mirror folder below the app's folder, `""` or `/a/b`.
+    pub mirror_folder: String,
+    /// `createBackup`: UISP makes a fresh backup at the start of each run.
+    pub create_backup: bool,
+    /// `healthcheckUrl`: told how each run went. The address is what gives access to the check.
+    pub healthcheck_url: Option<Secret>,
+    /// `backupDirectory`: a folder of backup files, mirrored instead of UISP's backups.
+    pub backup_directory: Option<PathBuf>,
 }
 
 /// Bytes per second of one Mbit/s.
@@ -39,6 +48,9 @@ const UPLOAD_LIMIT_MBPS_MAX: f64 = 10_000.0;
 
 /// Largest accepted `keepDeletedDays`, ten years.
 const KEEP_DELETED_DAYS_MAX: u32 = 3650;
+
+/// Longest name of a folder in Dropbox, in characters.
+const FOLDER_NAME_CHARS_MAX: usize = 255;
 
 /// How often a change is begun again because the file changed meanwhile.
 const CHANGE_ATTEMPTS_MAX: u32 = 10;
@@ -103,6 +115,10 @@ pub fn load(path: &Path) -> Result<Settings, Error> {
         confirm_cleanup: fields.checkbox("confirmCleanup"),
         keep_deleted_days: fields.whole_number("keepDeletedDays", KEEP_DELETED_DAYS_MAX),
         upload_bytes_per_second: fields.upload_limit("uploadLimitMbps"),
+        mirror_folder: fields.mirror_folder("dropboxFolder"),
+        create_backup: fields.checkbox("createBackup"),
+        healthcheck_url: fields.web_address("healthcheckUrl"),
+        backup_directory: fields.directory("backupDirectory"),
     };
     if fields.problems.is_empty() {
         Ok(settings)
@@ -298,6 +314,60 @@ impl Fields {
 }
 
 impl Fields {
+    /// A folder in Dropbox; leading and trailing slashes do not matter.
+    fn mirror_folder(&mut self, key: &str) -> String {
+        let Some(text) = self.text(key) else {
+            return String::new();
+        };
+        let inner = text.trim_matches('/');
+        let usable = |name: &str| {
+            name.trim() == name
+                && !["", ".", ".."].contains(&name)
+                && !name.contains('\\')
+                && name.chars().count() <= FOLDER_NAME_CHARS_MAX
+        };
+        if inner.is_empty() {
+            String::new()
+        } else if inner.split('/').all(usable) {
+            format!("/{inner}")
+        } else {
+            let expected =
+                "a folder such as Backups or Servers/Vienna, without \".\", \"..\" and backslashes";
+            self.wrong(key, expected, "something else");
+            String::new()
+        }
+    }
+
+    /// A web address, kept as a secret: whoever knows it can use it.
+    fn web_address(&mut self, key: &str) -> Option<Secret> {
+        let text = self.text(key)?;
+        let is_usable = Url::parse(&text)
+            .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if is_usable {
+            return Some(Secret::new(text));
+        }
+        self.wrong(
+            key,
+            "a web address that begins with https:// or http://",
+            "something else",
+        );
+        None
+    }
+
+    /// A folder on this machine.
+    fn directory(&mut self, key: &str) -> Option<PathBuf> {
+        let path = PathBuf::from(self.text(key)?);
+        if path.is_absolute() {
+            return Some(path);
+        }
+        self.wrong(
+            key,
+            "the whole path of a folder, beginning with a slash",
+            "something else",
+        );
+        None
+    }
+
     /// A rate in Mbit/s, with a decimal point or comma; absent or 0 is no limit.
     fn upload_limit(&mut self, key: &str) -> Option<u32> {
         let text = self.text(key)?;
@@ -396,6 +466,50 @@ mod tests {
                 parse(&format!("{{\"uploadLimitMbps\":{value}}}")).is_err(),
                 "{value}"
             );
+        }
+    }
+
+    #[test]
+    fn the_mirror_folder_is_a_path_below_the_root() {
+        for (text, folder) in [
+            ("", ""),
+            ("/", ""),
+            ("Backups", "/Backups"),
+            ("/a/b c/", "/a/b c"),
+            ("Bücher", "/Bücher"),
+        ] {
+            let settings = parse(&serde_json::json!({"dropboxFolder": text}).to_string()).unwrap();
+            assert_eq!(settings.mirror_folder, folder, "{text}");
+        }
+        for text in ["..", "a/../b", "a//b", "a/ b", ".", "a\\b", "a\nb"] {
+            let json = serde_json::json!({"dropboxFolder": text}).to_string();
+            assert!(
+                parse(&json).unwrap_err().contains("dropboxFolder"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn addresses_and_directories_are_checked_and_never_quoted() {
+        let good = parse(
+            r#"{"healthcheckUrl":"https://hc.invalid/fake-id","backupDirectory":"/srv/x","createBackup":true}"#,
+        );
+        let good = good.unwrap();
+        assert_eq!(
+            good.healthcheck_url,
+            Some(Secret::new("https://hc.invalid/fake-id"))
+        );
+        assert_eq!(good.backup_directory.as_deref(), Some(Path::new("/srv/x")));
+        assert!(good.create_backup);
+        for json in [
+            r#"{"healthcheckUrl":"ftp://hc.invalid/fake-id"}"#,
+            r#"{"healthcheckUrl":"fake-id"}"#,
+            r#"{"healthcheckUrl":"file:///fake-id"}"#,
+            r#"{"backupDirectory":"fake-id/x"}"#,
+        ] {
+            let problem = parse(json).unwrap_err();
+            assert!(!problem.contains("fake-id"), "{problem}");
         }
     }
 

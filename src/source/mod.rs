@@ -7,6 +7,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
 use crate::backup_id::BackupId;
 use crate::clock::StopReason;
@@ -51,11 +52,27 @@ pub trait Source: Sync {
     /// Its name in messages.
     fn name(&self) -> &'static str;
 
+    /// All backups, in any state.
+    ///
+    /// # Errors
+    /// [`Error`] unless the list is whole; rows that are not usable are no error, see
+    /// [`Listing::problems`].
+    fn list(&self) -> Result<Listing, Error>;
+
+    /// The timezone for names and for the log.
+    ///
+    /// # Errors
+    /// A text that says why it is not known.
+    fn timezone(&self) -> Result<Tz, String>;
+
     /// Opens a backup, at `offset` if the source can begin there, else at its start. One try.
     ///
     /// # Errors
     /// [`Error`]; also when the answer is not a backup.
     fn open(&self, id: &BackupId, offset: u64) -> Result<Download, Error>;
+
+    /// Ends every request in flight and refuses new ones; for a run that has to stop.
+    fn shutdown(&self) {}
 }
 
 /// Why the source did not give what was asked for.

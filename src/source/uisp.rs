@@ -60,40 +60,6 @@ impl Uisp {
         })
     }
 
-    /// Ends every request in flight.
-    pub fn shutdown(&self) {
-        self.http.shutdown();
-    }
-
-    /// The list of backups, in any state.
-    ///
-    /// # Errors
-    /// [`Error`] unless the answer is a JSON list; rows that are not usable are no error, see
-    /// [`Listing::problems`].
-    pub fn list(&self) -> Result<Listing, Error> {
-        let body = self.json("nms/backups", LIST_BYTES_MAX)?;
-        rows::parse(&body).map_err(|error| unexpected("a list of backups", error, &body))
-    }
-
-    /// The timezone of the server's settings.
-    ///
-    /// # Errors
-    /// A text that says why it is not known.
-    pub fn timezone(&self) -> Result<Tz, String> {
-        let body = self
-            .json("nms/settings", SETTINGS_BYTES_MAX)
-            .map_err(|error| error.to_string())?;
-        let settings: Settings = serde_json::from_slice(&body)
-            .map_err(|error| unexpected("usable settings", error, &body).to_string())?;
-        let name = settings
-            .timezone
-            .ok_or("UISP's settings name no timezone")?;
-        name.trim().parse().map_err(|_| {
-            let name = http::excerpt(name.as_bytes(), 60);
-            format!("UISP's settings name a timezone that is not known, \"{name}\"")
-        })
-    }
-
     /// Fetches a small JSON document.
     fn json(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
         with_retry(&self.stop, path, || {
@@ -133,6 +99,30 @@ impl Uisp {
 impl Source for Uisp {
     fn name(&self) -> &'static str {
         "UISP"
+    }
+
+    fn list(&self) -> Result<Listing, Error> {
+        let body = self.json("nms/backups", LIST_BYTES_MAX)?;
+        rows::parse(&body).map_err(|error| unexpected("a list of backups", error, &body))
+    }
+
+    fn timezone(&self) -> Result<Tz, String> {
+        let body = self
+            .json("nms/settings", SETTINGS_BYTES_MAX)
+            .map_err(|error| error.to_string())?;
+        let settings: Settings = serde_json::from_slice(&body)
+            .map_err(|error| unexpected("usable settings", error, &body).to_string())?;
+        let name = settings
+            .timezone
+            .ok_or("UISP's settings name no timezone")?;
+        name.trim().parse().map_err(|_| {
+            let name = http::excerpt(name.as_bytes(), 60);
+            format!("UISP's settings name a timezone that is not known, \"{name}\"")
+        })
+    }
+
+    fn shutdown(&self) {
+        self.http.shutdown();
     }
 
     fn open(&self, id: &BackupId, offset: u64) -> Result<Download, Error> {

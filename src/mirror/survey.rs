@@ -1,0 +1,60 @@
+//! What there is at both ends, looked at side by side, and the plan that follows from it.
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::plan::{Plan, World};
+use crate::dropbox::files::Entry;
+use crate::dropbox::{self, Dropbox};
+use crate::plugin::config::Settings;
+use crate::source::{self, Listing, Source};
+use crate::state::Memory;
+
+/// What both ends answered.
+#[derive(Debug)]
+pub struct Survey {
+    /// The source's list.
+    pub listing: Result<Listing, source::Error>,
+    /// Everything in the mirror folder.
+    pub entries: Result<Vec<Entry>, dropbox::Error>,
+    /// The source's timezone, or why it is not known.
+    pub timezone: Result<Tz, String>,
+}
+
+impl Survey {
+    /// Asks both ends at the same time. `None` if a thread has panicked, which the panic hook has reported.
+    pub fn new(source: &dyn Source, dropbox: &Dropbox, settings: &Settings) -> Option<Self> {
+        std::thread::scope(|scope| {
+            let entries = scope.spawn(|| dropbox.list_folder(&settings.mirror_folder));
+            let timezone = scope.spawn(|| source.timezone());
+            let listing = source.list();
+            Some(Self {
+                listing,
+                entries: entries.join().ok()?,
+                timezone: timezone.join().ok()?,
+            })
+        })
+    }
+}
+
+/// The plan for both lists at the time `now`.
+pub fn plan(
+    listing: &Listing,
+    entries: &[Entry],
+    memory: &Memory,
+    settings: &Settings,
+    zone: Tz,
+    now: DateTime<Utc>,
+) -> Plan {
+    Plan::new(&World {
+        listing,
+        entries,
+        seen: &memory.seen,
+        on_hold: &memory.on_hold,
+        mirrored: &memory.mirrored,
+        confirm_cleanup: settings.confirm_cleanup,
+        keep_deleted_days: settings.keep_deleted_days,
+        zone,
+        now: now.max(memory.latest_time()),
+    })
+}
