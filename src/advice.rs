@@ -14,6 +14,10 @@ pub const FIELD_LEGACY_TOKEN: &str = "Dropbox access token (legacy)";
 pub const FIELD_APP_KEY: &str = "Dropbox app key";
 /// Label of the form's field for the app secret.
 pub const FIELD_APP_SECRET: &str = "Dropbox app secret";
+/// Label of the form's field for the monitoring service.
+pub const FIELD_HEALTHCHECK: &str = "Healthcheck URL";
+/// Label of the form's box for a fresh backup in each run.
+pub const FIELD_CREATE_BACKUP: &str = "Create a fresh backup first";
 /// Label of the form's field for UISP's token.
 pub const FIELD_UISP_TOKEN: &str = "UISP API token";
 
@@ -110,6 +114,12 @@ pub fn source(error: &source::Error) -> String {
         Error::TooSlow { .. } => {
             "It was given up so that the other backups have their turn. Nothing of it was stored. The next run tries again; if this repeats, look at the load of the UISP server".into()
         }
+        Error::CreationFailed => {
+            "Look at UISP under Settings, Backups, and at its free disk space".into()
+        }
+        Error::CreationTooSlow => {
+            "It is mirrored by a later run, once it is finished".into()
+        }
         Error::Changed => {
             "The backup changed while it was being read. Nothing of it was stored. The next run tries again".into()
         }
@@ -123,6 +133,19 @@ pub fn listing(error: &source::Error) -> String {
         source::Error::Status { status: 404, .. } => {
             "There is no UISP at this address, or its version has no such list. Check that UISP is running and that its version is 2.1 or newer; the next run tries again".into()
         }
+        error => source(error),
+    }
+}
+
+/// The meaning of a fresh backup that could not be made, without a final full stop.
+pub fn creation(error: &source::Error) -> String {
+    match error {
+        source::Error::Unauthorized { .. } => format!(
+            "Making backups takes an API token with read and write access. Make one in UISP under Network, Settings, Users, API tokens, put it into the field \"{FIELD_UISP_TOKEN}\" and save, or untick \"{FIELD_CREATE_BACKUP}\""
+        ),
+        source::Error::Status { status: 404, .. } => format!(
+            "This version of UISP cannot be asked for a backup. Untick \"{FIELD_CREATE_BACKUP}\" in the plugin's configuration and save"
+        ),
         error => source(error),
     }
 }

@@ -8,6 +8,7 @@ pub mod backup_id;
 pub mod cli;
 pub mod clock;
 pub mod dropbox;
+pub mod healthcheck;
 pub mod http;
 pub mod mirror;
 pub mod open;

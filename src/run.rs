@@ -8,7 +8,9 @@ use chrono_tz::Tz;
 use crate::advice;
 use crate::clock::{self, Stop, StopReason};
 use crate::dropbox::files::Entry;
+use crate::dropbox::users::Space;
 use crate::dropbox::{self, Credential, Dropbox};
+use crate::healthcheck::{Healthcheck, Ping};
 use crate::mirror::plan::{KeepReason, Plan, Unfit};
 use crate::mirror::survey::{self, Survey};
 use crate::mirror::{Mirror, Summary, transfer};
@@ -19,7 +21,7 @@ use crate::plugin::{PluginFolder, atomic, log as plugin_log};
 use crate::secret::Secret;
 use crate::setup::{Authorized, NotAuthorized, Setup};
 use crate::source::{self, Listing, Source};
-use crate::state::{Opened, RunRecord, State};
+use crate::state::{self, Opened, RunRecord, State};
 use crate::text;
 
 /// How a run ended, as the process's exit code tells it.
@@ -82,36 +84,74 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         );
     }
 
+    let settings = load_settings(folder);
+    let healthcheck = settings.as_ref().and_then(open_healthcheck);
+    let tell = |ping| {
+        if let Some(healthcheck) = &healthcheck {
+            healthcheck.tell(ping);
+        }
+    };
+    tell(Ping::Start);
     let started_at = clock::now();
-    let outcome = Run {
-        folder,
-        stop: &stop,
-        state: &mut state,
-    }
-    .carry_out();
+    let mut outcome = match &settings {
+        Some(settings) => Run {
+            folder,
+            settings,
+            stop: &stop,
+            state: &mut state,
+        }
+        .carry_out(),
+        None => Outcome::NotMirrored,
+    };
     if let Outcome::Mirrored { summary, .. } = &outcome {
         continue_later(folder, &stop, summary, &mut state.memory.continuations);
     }
-    let (end, summary) = report(&outcome, &stop);
-    if let Outcome::Setup(NotAuthorized::Waiting) = outcome {
-        return end;
+    if !matches!(outcome, Outcome::Setup(NotAuthorized::Waiting)) {
+        let summary = outcome.summary();
+        state.memory.record_run(RunRecord {
+            started_at,
+            seconds: stop.age().as_secs(),
+            succeeded: !outcome.has_failed(),
+            uploaded: summary.uploaded as u64,
+            uploaded_bytes: summary.uploaded_bytes,
+            deleted: summary.deleted as u64,
+            error: plugin_log::last_error(),
+        });
+        if let Err(error) = state.save() {
+            log::error!(
+                "The plugin's memory (data/state.json) could not be written at the end of the run. Free disk space or correct the permissions of the plugin's data folder. Cause: {error}."
+            );
+            outcome = outcome.failed();
+        }
     }
-    state.memory.record_run(RunRecord {
-        started_at,
-        seconds: stop.age().as_secs(),
-        succeeded: end == End::Done,
-        uploaded: summary.uploaded as u64,
-        uploaded_bytes: summary.uploaded_bytes,
-        deleted: summary.deleted as u64,
-        error: plugin_log::last_error(),
-    });
-    if let Err(error) = state.save() {
-        log::error!(
-            "The plugin's memory (data/state.json) could not be written at the end of the run. Free disk space or correct the permissions of the plugin's data folder. Cause: {error}."
-        );
-        return End::Failed;
+    if outcome.has_failed() {
+        let error = plugin_log::last_error().unwrap_or_default();
+        tell(Ping::Bad(&error));
+    } else if outcome.is_complete() {
+        tell(Ping::Good);
     }
-    end
+    report(&outcome, &stop)
+}
+
+/// The configuration, or `None` with an ERROR for everything that is wrong with it.
+fn load_settings(folder: &PluginFolder) -> Option<Settings> {
+    match config::load(&folder.config()) {
+        Ok(settings) => Some(settings),
+        Err(config::Error::Invalid(problems)) => {
+            problems.iter().for_each(|problem| log::error!("{problem}"));
+            None
+        }
+        Err(error) => {
+            log::error!("{error}");
+            None
+        }
+    }
+}
+
+/// The monitoring service, if there is one. What keeps it from being told keeps Dropbox from being
+/// reached too, and is reported there.
+fn open_healthcheck(settings: &Settings) -> Option<Healthcheck> {
+    Healthcheck::new(settings.healthcheck_url.clone()?).ok()
 }
 
 /// Asks the host to start the plugin again soon when the time limit has ended a run that made
@@ -154,8 +194,46 @@ enum Outcome {
     Mirrored { summary: Summary, unchanged: usize },
 }
 
+impl Outcome {
+    /// What was done.
+    fn summary(&self) -> Summary {
+        match self {
+            Self::Mirrored { summary, .. } => *summary,
+            _ => Summary::default(),
+        }
+    }
+
+    /// Whether something failed.
+    fn has_failed(&self) -> bool {
+        match self {
+            Self::Mirrored { summary, .. } => summary.failed > 0,
+            Self::Setup(NotAuthorized::Failed) | Self::NotMirrored => true,
+            Self::Setup(NotAuthorized::Waiting | NotAuthorized::Stopped) | Self::Stopped => false,
+        }
+    }
+
+    /// Whether every backup is in Dropbox.
+    fn is_complete(&self) -> bool {
+        matches!(self, Self::Mirrored { summary, .. } if summary.failed == 0 && summary.left == 0)
+    }
+
+    /// The same with one more failure.
+    fn failed(self) -> Self {
+        match self {
+            Self::Mirrored {
+                mut summary,
+                unchanged,
+            } => {
+                summary.failed += 1;
+                Self::Mirrored { summary, unchanged }
+            }
+            _ => Self::NotMirrored,
+        }
+    }
+}
+
 /// Writes the last line of the run.
-fn report(outcome: &Outcome, stop: &Stop) -> (End, Summary) {
+fn report(outcome: &Outcome, stop: &Stop) -> End {
     let took = text::duration(stop.age());
     let Outcome::Mirrored { summary, unchanged } = outcome else {
         return match outcome {
@@ -163,19 +241,19 @@ fn report(outcome: &Outcome, stop: &Stop) -> (End, Summary) {
                 log::info!(
                     "Finished: waiting for the next step of the setup; nothing was mirrored."
                 );
-                (End::Done, Summary::default())
+                End::Done
             }
             Outcome::Setup(NotAuthorized::Stopped) | Outcome::Stopped => {
                 log::warn!(
                     "Finished early, because the run was asked to stop or took too long: nothing was mirrored, in {took}. The next run carries on."
                 );
-                (End::Done, Summary::default())
+                End::Done
             }
             _ => {
                 log::error!(
                     "Finished: nothing was mirrored, in {took}. The errors above say what to do."
                 );
-                (End::Failed, Summary::default())
+                End::Failed
             }
         };
     };
@@ -197,7 +275,7 @@ fn report(outcome: &Outcome, stop: &Stop) -> (End, Summary) {
     let parts = parts.join(", ");
     if summary.failed > 0 {
         log::error!("Finished: {parts}, in {took}. The errors above say what to do.");
-        return (End::Failed, *summary);
+        return End::Failed;
     }
     match stop.requested().or(stop.winding_down()) {
         Some(StopReason::Signal) => log::warn!(
@@ -208,7 +286,7 @@ fn report(outcome: &Outcome, stop: &Stop) -> (End, Summary) {
         ),
         _ => log::info!("Finished: {parts}, in {took}."),
     }
-    (End::Done, *summary)
+    End::Done
 }
 
 fn open_state(folder: &PluginFolder) -> Option<State> {
@@ -238,25 +316,16 @@ fn open_state(folder: &PluginFolder) -> Option<State> {
 /// What a run works with.
 struct Run<'a> {
     folder: &'a PluginFolder,
+    settings: &'a Settings,
     stop: &'a Stop,
     state: &'a mut State,
 }
 
 impl Run<'_> {
     fn carry_out(&mut self) -> Outcome {
-        let settings = match config::load(&self.folder.config()) {
-            Ok(settings) => settings,
-            Err(config::Error::Invalid(problems)) => {
-                problems.iter().for_each(|problem| log::error!("{problem}"));
-                return Outcome::NotMirrored;
-            }
-            Err(error) => {
-                log::error!("{error}");
-                return Outcome::NotMirrored;
-            }
-        };
-        let source = log_all(open::source(self.folder, &settings, self.stop));
-        let Some((http, hosts)) = log_all(open::dropbox(&settings, self.stop)) else {
+        let settings = self.settings;
+        let source = log_all(open::source(self.folder, settings, self.stop));
+        let Some((http, hosts)) = log_all(open::dropbox(settings, self.stop)) else {
             return Outcome::NotMirrored;
         };
         let stop = self.stop;
@@ -272,7 +341,7 @@ impl Run<'_> {
                 config: self.folder.config(),
                 state: self.state,
             };
-            let authorized = match setup.authorize(&settings) {
+            let authorized = match setup.authorize(settings) {
                 Ok(authorized) => authorized,
                 // The way on is shown also where the source is not configured yet.
                 Err(NotAuthorized::Waiting) if source.is_none() => return Outcome::NotMirrored,
@@ -288,7 +357,7 @@ impl Run<'_> {
                 authorized.credential.clone(),
                 authorized.access_token,
             );
-            let outcome = self.mirror(&settings, source, &dropbox);
+            let outcome = self.mirror(source, &dropbox);
             match &authorized.unstored {
                 Some(code) => self.store_late(&authorized.credential, code, outcome),
                 None => outcome,
@@ -307,27 +376,22 @@ impl Run<'_> {
                 log::error!(
                     "The new authorization is lost, because it could not be stored. {error} Then authorize again: the log shows how."
                 );
-                match outcome {
-                    Outcome::Mirrored {
-                        mut summary,
-                        unchanged,
-                    } => {
-                        summary.failed += 1;
-                        Outcome::Mirrored { summary, unchanged }
-                    }
-                    _ => Outcome::NotMirrored,
-                }
+                outcome.failed()
             }
         }
     }
 
-    fn mirror(&mut self, settings: &Settings, source: &dyn Source, dropbox: &Dropbox) -> Outcome {
-        let Some(survey) = Survey::new(source, dropbox, settings) else {
+    fn mirror(&mut self, source: &dyn Source, dropbox: &Dropbox) -> Outcome {
+        let settings = self.settings;
+        let fresh_backup_failed = settings.create_backup && !create_backup(source);
+        let asks_for_space = !self.state.memory.space_is_unknowable;
+        let Some(survey) = Survey::new(source, dropbox, settings, asks_for_space) else {
             return Outcome::NotMirrored;
         };
         if self.stop.requested().is_some() {
             return Outcome::Stopped;
         }
+        self.note_space(survey.space);
         let zone = self.zone(survey.timezone);
         let listing = usable_listing(survey.listing);
         let (Some(listing), Some(entries)) = (listing, usable_entries(survey.entries)) else {
@@ -345,12 +409,36 @@ impl Run<'_> {
             lanes: transfer::lanes(settings.upload_bytes_per_second),
         }
         .carry_out(&plan);
+        // Deletions do not wait for it: nothing that is deleted depends on it.
+        summary.failed += usize::from(fresh_backup_failed);
         if settings.confirm_cleanup && summary.deletions_done && plan.unfit.is_none() {
             self.untick_cleanup(&mut summary);
         }
         Outcome::Mirrored {
             summary,
             unchanged: plan.unchanged,
+        }
+    }
+
+    /// Remembers how much space there is, for the status page.
+    fn note_space(&mut self, asked: Option<Result<Option<Space>, dropbox::Error>>) {
+        let memory = &mut self.state.memory;
+        match asked {
+            Some(Ok(Some(Space { used, allocated }))) => {
+                memory.space = Some(state::Space {
+                    used,
+                    allocated,
+                    asked_at: clock::now(),
+                });
+            }
+            Some(Err(
+                dropbox::Error::MissingScope { .. } | dropbox::Error::LegacyTokenRefused { .. },
+            )) => {
+                memory.space = None;
+                memory.space_is_unknowable = true;
+            }
+            Some(Err(error)) => log::debug!("The space in Dropbox is not known: {error}"),
+            Some(Ok(None)) | None => {}
         }
     }
 
@@ -386,6 +474,23 @@ fn log_all<T>(opened: Result<T, Vec<open::Error>>) -> Option<T> {
     opened
         .map_err(|errors| errors.iter().for_each(|error| log::error!("{error}")))
         .ok()
+}
+
+/// Has the source make a fresh backup; returns whether it did.
+fn create_backup(source: &dyn Source) -> bool {
+    log::info!("{} makes a fresh backup first.", source.name());
+    match source.create() {
+        Ok(()) => true,
+        // The rest of the run says so.
+        Err(source::Error::Stopped(_)) => true,
+        Err(error) => {
+            log::error!(
+                "A fresh backup could not be made; those that exist are mirrored. {}. Cause: {error}.",
+                advice::creation(&error)
+            );
+            false
+        }
+    }
 }
 
 fn usable_listing(listing: Result<Listing, source::Error>) -> Option<Listing> {

@@ -241,7 +241,7 @@ fn the_form_keeps_the_keys_of_1_2_2_and_requires_nothing_new() {
         );
         assert_eq!(
             field.is_checkbox,
-            field.key == "confirmCleanup",
+            ["createBackup", "confirmCleanup"].contains(&field.key.as_str()),
             "{}",
             field.key
         );
@@ -264,6 +264,8 @@ fn the_form_has_the_labels_that_the_log_speaks_of() {
         ("dropboxAccessCode", advice::FIELD_ACCESS_CODE),
         ("dropboxRefreshToken", advice::FIELD_REFRESH_TOKEN),
         ("dropboxAccessToken", advice::FIELD_LEGACY_TOKEN),
+        ("createBackup", advice::FIELD_CREATE_BACKUP),
+        ("healthcheckUrl", advice::FIELD_HEALTHCHECK),
         // Named in the warning about files on hold.
         ("confirmCleanup", "Confirm clean-up"),
     ] {

@@ -4,6 +4,7 @@ pub mod content_hash;
 mod error;
 pub mod files;
 pub mod oauth;
+pub mod users;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -142,6 +143,23 @@ impl Dropbox {
         })
     }
 
+    /// The same, tried once.
+    fn rpc_once<T: DeserializeOwned>(
+        &self,
+        route: &'static str,
+        argument: &impl Serialize,
+    ) -> Result<T, Error> {
+        let body = to_json(route, argument)?;
+        let sent = self.send(
+            route,
+            &self.hosts.api,
+            Patience::Call,
+            &[("Content-Type", "application/json")],
+            Body::Bytes(body.as_bytes()),
+        );
+        self.parse(route, sent?)
+    }
+
     /// A call with file content in and JSON out.
     fn upload<T: DeserializeOwned>(
         &self,
@@ -172,18 +190,23 @@ impl Dropbox {
         route: &'static str,
         send: impl Fn() -> Result<http::Response, Error>,
     ) -> Result<T, Error> {
-        with_retry(&self.stop, route, || {
-            let response = send()?;
-            if response.status != 200 {
-                return Err(self.explain(Error::from_response(route, response)));
-            }
-            let body = response
-                .bytes(JSON_BYTES_MAX)
-                .map_err(|cause| Error::Network { route, cause })?;
-            serde_json::from_slice(&body).map_err(|error| Error::Malformed {
-                route,
-                cause: format!("{error}; it begins with {}", http::excerpt(&body, 80)),
-            })
+        with_retry(&self.stop, route, || self.parse(route, send()?))
+    }
+
+    fn parse<T: DeserializeOwned>(
+        &self,
+        route: &'static str,
+        response: http::Response,
+    ) -> Result<T, Error> {
+        if response.status != 200 {
+            return Err(self.explain(Error::from_response(route, response)));
+        }
+        let body = response
+            .bytes(JSON_BYTES_MAX)
+            .map_err(|cause| Error::Network { route, cause })?;
+        serde_json::from_slice(&body).map_err(|error| Error::Malformed {
+            route,
+            cause: format!("{error}; it begins with {}", http::excerpt(&body, 80)),
         })
     }
 

@@ -23,6 +23,8 @@ use pace::Pace;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// A small request is over after this time; Dropbox's own SDK waits as long for silence.
 const CALL_TIMEOUT: Duration = Duration::from_secs(100);
+/// The same where nothing depends on the answer.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A transfer may take hours, but not this long without a byte moving.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
 /// Between the last byte of an upload's body and its answer. The kernel may hold most of a chunk by
@@ -186,6 +188,8 @@ pub enum Peer {
     Internet,
     /// The host's own API, reached over a container network.
     Host,
+    /// A service on the internet that is only told something: nobody waits long for it.
+    Monitor,
 }
 
 /// How long a request may take.
@@ -226,17 +230,20 @@ impl Client {
                 .max_idle_connections_per_host(CONNECTIONS_MAX)
                 .timeout_connect(Some(clock::wall(CONNECT_TIMEOUT)));
             let config = match patience {
-                Patience::Call => config.timeout_global(Some(clock::wall(CALL_TIMEOUT))),
+                Patience::Call => config.timeout_global(Some(clock::wall(match peer {
+                    Peer::Internet | Peer::Host => CALL_TIMEOUT,
+                    Peer::Monitor => PING_TIMEOUT,
+                }))),
                 Patience::Transfer => config
                     .timeout_per_read(Some(clock::wall(match peer {
                         Peer::Internet => RESPONSE_TIMEOUT,
-                        Peer::Host => SILENCE_TIMEOUT,
+                        Peer::Monitor | Peer::Host => SILENCE_TIMEOUT,
                     })))
                     .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT))),
             };
             let config = match peer {
                 // Answers are small, and each connection has a buffer of its own.
-                Peer::Internet => config.input_buffer_size(ANSWER_BUFFER_BYTES),
+                Peer::Internet | Peer::Monitor => config.input_buffer_size(ANSWER_BUFFER_BYTES),
                 Peer::Host => config.proxy(None),
             };
             ureq::Agent::new_with_config(config.build())

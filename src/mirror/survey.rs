@@ -5,6 +5,7 @@ use chrono_tz::Tz;
 
 use super::plan::{Plan, World};
 use crate::dropbox::files::Entry;
+use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::plugin::config::Settings;
 use crate::source::{self, Listing, Source};
@@ -19,19 +20,28 @@ pub struct Survey {
     pub entries: Result<Vec<Entry>, dropbox::Error>,
     /// The source's timezone, or why it is not known.
     pub timezone: Result<Tz, String>,
+    /// The space in Dropbox, if it was asked for and there is a limit.
+    pub space: Option<Result<Option<Space>, dropbox::Error>>,
 }
 
 impl Survey {
-    /// Asks both ends at the same time. `None` if a thread has panicked, which the panic hook has reported.
-    pub fn new(source: &dyn Source, dropbox: &Dropbox, settings: &Settings) -> Option<Self> {
+    /// Asks both ends at the same time; for the space only if `asks_for_space`. `None` if a thread has panicked, which the panic hook has reported.
+    pub fn new(
+        source: &dyn Source,
+        dropbox: &Dropbox,
+        settings: &Settings,
+        asks_for_space: bool,
+    ) -> Option<Self> {
         std::thread::scope(|scope| {
             let entries = scope.spawn(|| dropbox.list_folder(&settings.mirror_folder));
             let timezone = scope.spawn(|| source.timezone());
+            let space = scope.spawn(|| asks_for_space.then(|| dropbox.space_usage()));
             let listing = source.list();
             Some(Self {
                 listing,
                 entries: entries.join().ok()?,
                 timezone: timezone.join().ok()?,
+                space: space.join().ok()?,
             })
         })
     }

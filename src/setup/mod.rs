@@ -190,6 +190,8 @@ impl Setup<'_> {
                     );
                 }
                 self.state.memory.pending_authorization = None;
+                // The new authorization may have permissions that the old one lacked.
+                self.state.memory.space_is_unknowable = false;
                 // A failure to save is said by the mirror, which saves next; the token counts more.
                 let _ = self.state.save();
                 Ok(Authorized {

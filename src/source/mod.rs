@@ -1,5 +1,6 @@
 //! Where backups come from.
 
+pub mod creation;
 pub mod rows;
 pub mod uisp;
 
@@ -65,6 +66,15 @@ pub trait Source: Sync {
     /// A text that says why it is not known.
     fn timezone(&self) -> Result<Tz, String>;
 
+    /// Has a fresh backup made and waits until it is finished. A source whose backups others make
+    /// does nothing.
+    ///
+    /// # Errors
+    /// [`Error`] if there is no new finished backup.
+    fn create(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Opens a backup, at `offset` if the source can begin there, else at its start. One try.
     ///
     /// # Errors
@@ -124,6 +134,12 @@ pub enum Error {
         /// Bytes read.
         read: u64,
     },
+    /// UISP could not make the fresh backup.
+    #[error("UISP says that making the backup failed")]
+    CreationFailed,
+    /// UISP is still making the fresh backup.
+    #[error("UISP has not finished the new backup in {} minutes", creation::PATIENCE.as_secs() / 60)]
+    CreationTooSlow,
     /// A backup that never changes did.
     #[error("UISP sent another content than before")]
     Changed,

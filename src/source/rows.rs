@@ -12,6 +12,8 @@ use super::{Backup, Listing};
 use crate::backup_id::BackupId;
 use crate::http;
 
+/// The state of a backup that is finished.
+pub const SUCCESS: &str = "success";
 /// Rows of a list, at most; a server makes a few a day.
 const ROWS_MAX: usize = 1_000_000;
 /// Problems of a list that are described one by one.
@@ -24,6 +26,19 @@ const PROBLEMS_MAX: usize = 20;
 pub fn parse(json: &[u8]) -> Result<Listing, serde_json::Error> {
     let rows: Rows = serde_json::from_slice(json)?;
     Ok(rows.0)
+}
+
+/// The state of one backup, if the list names it.
+///
+/// # Errors
+/// Unless the text is a JSON list.
+pub fn state_of(json: &[u8], id: &BackupId) -> Result<Option<String>, serde_json::Error> {
+    let rows: Vec<Row> = serde_json::from_slice(json)?;
+    let row = rows.into_iter().find(|row| {
+        let own = row.id.text("id").map(BackupId::parse);
+        own.is_ok_and(|own| own.as_ref() == Ok(id))
+    });
+    Ok(row.and_then(|row| row.state.text("state").ok().map(str::to_owned)))
 }
 
 /// The list.
@@ -174,7 +189,7 @@ impl Row {
         })?;
         Ok(Backup {
             id,
-            finished: state == "success",
+            finished: state == SUCCESS,
             created_at,
         })
     }

@@ -18,8 +18,8 @@ use crate::secret::Secret;
 
 /// Largest list that is read: 100,000 backups have about 30 MB.
 const LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Largest settings that are read.
-const SETTINGS_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Largest answer that is read where a small one is expected.
+const SMALL_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// How much of a foreign text goes into a message.
 const EXCERPT_CHARS: usize = 200;
 /// How much of a download is looked at before it is taken for a backup.
@@ -60,6 +60,28 @@ impl Uisp {
         })
     }
 
+    /// When the run has to stop.
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// The list of backups as it comes.
+    pub(super) fn list_text(&self) -> Result<Vec<u8>, Error> {
+        self.json("nms/backups", LIST_BYTES_MAX)
+    }
+
+    /// Sends one request without a body that changes something at UISP; one try.
+    pub(super) fn post(&self, path: &str) -> Result<Vec<u8>, Error> {
+        let method = ureq::http::Method::POST;
+        let (url, response) = self.send(method, path, Patience::Call, None)?;
+        if !(200..300).contains(&response.status) {
+            return Err(status_error(url, response));
+        }
+        response
+            .bytes(SMALL_BYTES_MAX)
+            .map_err(|cause| Error::Network { url, cause })
+    }
+
     /// Fetches a small JSON document.
     fn json(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
         with_retry(&self.stop, path, || {
@@ -79,16 +101,22 @@ impl Uisp {
         patience: Patience,
         range: Option<&str>,
     ) -> Result<(String, Response), Error> {
+        self.send(ureq::http::Method::GET, path, patience, range)
+    }
+
+    fn send(
+        &self,
+        method: ureq::http::Method,
+        path: &str,
+        patience: Patience,
+        range: Option<&str>,
+    ) -> Result<(String, Response), Error> {
         let url = format!("{}{path}", self.base);
         let mut headers = vec![("x-auth-token", self.token.expose())];
         headers.extend(range.map(|range| ("Range", range)));
-        let sent = self.http.send(
-            patience,
-            ureq::http::Method::GET,
-            &url,
-            &headers,
-            Body::Empty,
-        );
+        let sent = self
+            .http
+            .send(patience, method, &url, &headers, Body::Empty);
         match sent {
             Ok(response) => Ok((url, response)),
             Err(cause) => Err(Error::Network { url, cause }),
@@ -102,13 +130,13 @@ impl Source for Uisp {
     }
 
     fn list(&self) -> Result<Listing, Error> {
-        let body = self.json("nms/backups", LIST_BYTES_MAX)?;
+        let body = self.list_text()?;
         rows::parse(&body).map_err(|error| unexpected("a list of backups", error, &body))
     }
 
     fn timezone(&self) -> Result<Tz, String> {
         let body = self
-            .json("nms/settings", SETTINGS_BYTES_MAX)
+            .json("nms/settings", SMALL_BYTES_MAX)
             .map_err(|error| error.to_string())?;
         let settings: Settings = serde_json::from_slice(&body)
             .map_err(|error| unexpected("usable settings", error, &body).to_string())?;
@@ -123,6 +151,10 @@ impl Source for Uisp {
 
     fn shutdown(&self) {
         self.http.shutdown();
+    }
+
+    fn create(&self) -> Result<(), Error> {
+        self.create_backup()
     }
 
     fn open(&self, id: &BackupId, offset: u64) -> Result<Download, Error> {
@@ -198,7 +230,7 @@ fn status_error(url: String, response: Response) -> Error {
     }
 }
 
-fn unexpected(expected: &'static str, found: impl ToString, body: &[u8]) -> Error {
+pub(super) fn unexpected(expected: &'static str, found: impl ToString, body: &[u8]) -> Error {
     Error::Unexpected {
         expected,
         found: format!(

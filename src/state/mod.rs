@@ -43,6 +43,10 @@ pub struct Memory {
     pub on_hold: BTreeSet<BackupId>,
     /// What is known to be in Dropbox, verified against the source.
     pub mirrored: BTreeMap<BackupId, Mirrored>,
+    /// The account's space, where the authorization lets the plugin know it.
+    pub space: Option<Space>,
+    /// Dropbox said that the authorization does not let the plugin know the space.
+    pub space_is_unknowable: bool,
     /// How many times in a row the plugin itself has asked for the next run.
     pub continuations: u32,
     /// The newest runs, oldest first.
@@ -77,6 +81,17 @@ pub struct Mirrored {
     pub bytes: u64,
     /// When they were compared.
     pub verified_at: DateTime<Utc>,
+}
+
+/// Space in the Dropbox account at one time, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Used.
+    pub used: u64,
+    /// What there is in all.
+    pub allocated: u64,
+    /// When Dropbox said so.
+    pub asked_at: DateTime<Utc>,
 }
 
 /// One run, for the status page.

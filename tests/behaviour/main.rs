@@ -13,3 +13,4 @@ mod mirroring;
 mod resuming;
 mod setup;
 mod support;
+mod switches;

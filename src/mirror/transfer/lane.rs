@@ -230,10 +230,17 @@ impl Lane<'_> {
         if error.is_out_of_space() {
             return Err(Error::NoSpace {
                 needed: session.digested.bytes,
+                free: self.free_space(),
                 cause: error,
             });
         }
         Err(Error::Dropbox(error))
+    }
+
+    /// The space that is left, where the plugin may know it.
+    fn free_space(&self) -> Option<u64> {
+        let usage = self.dropbox.space_usage().ok().flatten();
+        usage.map(|space| space.free())
     }
 
     /// Compares what Dropbox stored with what was read, and removes it if it differs.

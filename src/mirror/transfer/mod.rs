@@ -34,6 +34,7 @@ use crate::dropbox::files::{FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox};
 use crate::source::{self, Backup, Source};
 use crate::state::journal::Journals;
+use crate::text;
 
 /// Requests in flight. Eight connections saturate a link of which one connection gets a fifth.
 const LANES: usize = 8;
@@ -85,10 +86,12 @@ pub enum Error {
     #[error(transparent)]
     Dropbox(#[from] dropbox::Error),
     /// The account is full.
-    #[error("there is no room for {} ({cause})", crate::text::bytes(*.needed))]
+    #[error("there is no room for {}{} ({cause})", text::bytes(*.needed), free_text(*.free))]
     NoSpace {
         /// Length of the backup in bytes.
         needed: u64,
+        /// Bytes that are free, where the plugin may know it.
+        free: Option<u64>,
         /// What Dropbox said.
         cause: dropbox::Error,
     },
@@ -103,6 +106,12 @@ pub enum Error {
     /// Dropbox reported no hash, so nothing is proved.
     #[error("Dropbox reported no content hash for the stored file")]
     NoHash,
+}
+
+fn free_text(free: Option<u64>) -> String {
+    free.map_or_else(String::new, |free| {
+        format!(", {} are free", text::bytes(free))
+    })
 }
 
 impl Error {

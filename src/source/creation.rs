@@ -1,0 +1,68 @@
+//! Has UISP make a fresh backup: `POST nms/backups/create`, then the list until it is finished.
+//!
+//! Assumptions: the request has no body; the answer is an object with the new backup's `id`; a state
+//! that speaks of a failure is final, any other but `success` is one on the way.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::uisp::{Uisp, unexpected};
+use super::{Error, Listing, Source, rows};
+use crate::backup_id::BackupId;
+use crate::clock::Stopwatch;
+use crate::http::retry::with_retry;
+
+/// A backup that takes longer than this is mirrored by a later run.
+pub const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Time between two looks at the list.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(serde::Deserialize)]
+struct Created {
+    id: String,
+}
+
+impl Uisp {
+    /// Has a backup made and waits until it is finished.
+    pub(super) fn create_backup(&self) -> Result<(), Error> {
+        let before: BTreeSet<BackupId> = ids(self.list()?).collect();
+        let id = with_retry(self.stop(), "nms/backups/create", || {
+            self.ask_for_backup().or_else(|error| {
+                // The answer may have been lost, and the backup be on its way all the same.
+                let new = ids(self.list()?).find(|id| !before.contains(id));
+                new.ok_or(error)
+            })
+        })?;
+        let waiting = Stopwatch::start();
+        loop {
+            let list = self.list_text()?;
+            let state = rows::state_of(&list, &id)
+                .map_err(|error| unexpected("a list of backups", error, &list))?;
+            match state.as_deref() {
+                Some(rows::SUCCESS) => return Ok(()),
+                Some(state) if is_failure(state) => return Err(Error::CreationFailed),
+                _ if waiting.elapsed() >= PATIENCE => return Err(Error::CreationTooSlow),
+                _ => self.stop().sleep(LOOK_EVERY).map_err(Error::Stopped)?,
+            }
+        }
+    }
+
+    fn ask_for_backup(&self) -> Result<BackupId, Error> {
+        let body = self.post("nms/backups/create")?;
+        let no_id = |found: &dyn Display| unexpected("a new backup's id", found, &body);
+        let created: Created = serde_json::from_slice(&body).map_err(|error| no_id(&error))?;
+        BackupId::parse(&created.id).map_err(|error| no_id(&error))
+    }
+}
+
+fn is_failure(state: &str) -> bool {
+    let state = state.to_ascii_lowercase();
+    ["fail", "error", "cancel"]
+        .iter()
+        .any(|word| state.contains(word))
+}
+
+fn ids(listing: Listing) -> impl Iterator<Item = BackupId> {
+    listing.backups.into_iter().map(|backup| backup.id)
+}
