@@ -11,10 +11,12 @@ use super::uisp::{Uisp, unexpected};
 use super::{Error, Listing, Source, rows};
 use crate::backup_id::BackupId;
 use crate::clock::Stopwatch;
-use crate::http::retry::with_retry;
+use crate::http::retry::{Retry, Retryable};
 
 /// A backup that takes longer than this is mirrored by a later run.
 pub const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// Requests for one backup, at most.
+const TRIES: u32 = 2;
 /// Time between two looks at the list.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -27,13 +29,7 @@ impl Uisp {
     /// Has a backup made and waits until it is finished.
     pub(super) fn create_backup(&self) -> Result<(), Error> {
         let before: BTreeSet<BackupId> = ids(self.list()?).collect();
-        let id = with_retry(self.stop(), "nms/backups/create", || {
-            self.ask_for_backup().or_else(|error| {
-                // The answer may have been lost, and the backup be on its way all the same.
-                let new = ids(self.list()?).find(|id| !before.contains(id));
-                new.ok_or(error)
-            })
-        })?;
+        let id = self.ask_until_listed(&before)?;
         let waiting = Stopwatch::start();
         loop {
             let list = self.list_text()?;
@@ -44,6 +40,25 @@ impl Uisp {
                 Some(state) if is_failure(state) => return Err(Error::CreationFailed),
                 _ if waiting.elapsed() >= PATIENCE => return Err(Error::CreationTooSlow),
                 _ => self.stop().sleep(LOOK_EVERY).map_err(Error::Stopped)?,
+            }
+        }
+    }
+
+    /// Asks again if a request shows no effect. A failed one may have been carried out: then the list has a
+    /// new backup.
+    fn ask_until_listed(&self, before: &BTreeSet<BackupId>) -> Result<BackupId, Error> {
+        let mut tries_left = TRIES;
+        loop {
+            let error = match self.ask_for_backup() {
+                Ok(id) => return Ok(id),
+                Err(error) => error,
+            };
+            if let Some(id) = ids(self.list()?).find(|id| !before.contains(id)) {
+                return Ok(id);
+            }
+            tries_left -= 1;
+            if tries_left == 0 || error.retry() == Retry::Never {
+                return Err(error);
             }
         }
     }

@@ -65,6 +65,8 @@ pub enum End {
     BackupFailed,
     /// The same, but deletions were done to make room for it, as is allowed when Dropbox is full.
     BackupFailedDeletionsDone,
+    /// All was mirrored that there was, but no fresh backup was made.
+    FreshBackupFailed,
     /// All was uploaded, but a deletion failed.
     DeletionFailed,
     /// The time limit ended the run; what was not done is left for the next.
@@ -119,6 +121,13 @@ fn treatment(nature: Nature, kind: Kind) -> Treatment {
 /// What a client should say once it has given up.
 fn advice(nature: Nature, kind: Kind) -> &'static str {
     match (kind.service(), nature) {
+        (
+            Service::Uisp,
+            Nature::Expired | Nature::Unauthorized | Nature::MissingScope | Nature::Forbidden,
+        ) if kind == Kind::Create => "read and write access",
+        (Service::Uisp, Nature::NotFound) if kind == Kind::Create => {
+            "Untick \"Create a fresh backup first\""
+        }
         (Service::Dropbox, Nature::MissingScope) => "files.content.write on its Permissions tab",
         (Service::Dropbox, Nature::Expired | Nature::Unauthorized) => "To authorize again",
         (Service::Dropbox, Nature::Forbidden) => "Ask the team's administrator",
@@ -136,6 +145,7 @@ pub fn failure(kind: Kind) -> End {
     match kind.part() {
         Part::Everything => End::NothingMirrored,
         Part::OneBackup => End::BackupFailed,
+        Part::FreshBackup => End::FreshBackupFailed,
         Part::Deletion => End::DeletionFailed,
         Part::Nothing if kind == Kind::Settings => End::Warned,
         Part::Nothing => End::Well,
@@ -178,6 +188,8 @@ pub fn expected(nature: Nature, kind: Kind, lasting: bool) -> Expected {
                 says: advice(nature, kind),
             };
         }
+        // The new backup stands in the list, which is looked at after each try.
+        (Kind::Create, nature, _) if nature.is_carried_out() => return well,
         // A code buys a token once, and this one was spent without anybody getting the token.
         (kind, nature, false) if kind.is_code() && nature.is_carried_out() => {
             return Expected {

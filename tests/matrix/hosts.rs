@@ -213,7 +213,12 @@ pub fn leaving(kind: Kind) -> Place {
     // These are followed by others to the same host, which would fail for good in their own ways.
     let is_followed = matches!(
         kind,
-        Kind::Metadata | Kind::Settings | Kind::Download | Kind::Compare
+        Kind::Metadata
+            | Kind::Space
+            | Kind::Create
+            | Kind::Settings
+            | Kind::Download
+            | Kind::Compare
     );
     if is_followed {
         Ok(vec![cell(false)])

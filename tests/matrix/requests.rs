@@ -31,6 +31,10 @@ pub enum Kind {
     Check,
     /// The look for a file whose commit is in doubt.
     Metadata,
+    /// The question for the space that is left.
+    Space,
+    /// The request for a fresh backup.
+    Create,
     /// UISP's list of backups.
     Backups,
     /// UISP's settings.
@@ -59,6 +63,8 @@ pub enum Part {
     Everything,
     /// Without it one backup stays behind.
     OneBackup,
+    /// Without it there is no fresh backup, and all else is done.
+    FreshBackup,
     /// Without it nothing is deleted, or nobody knows whether it was.
     Deletion,
     /// It can be done without.
@@ -67,7 +73,7 @@ pub enum Part {
 
 impl Kind {
     /// All of them, in the order of a run.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Code,
         Self::CodeWithVerifier,
         Self::Refresh,
@@ -81,6 +87,8 @@ impl Kind {
         Self::Delete,
         Self::Check,
         Self::Metadata,
+        Self::Space,
+        Self::Create,
         Self::Backups,
         Self::Settings,
         Self::Download,
@@ -103,6 +111,8 @@ impl Kind {
             Self::Delete => "delete_batch",
             Self::Check => "delete_batch/check",
             Self::Metadata => "get_metadata",
+            Self::Space => "get_space_usage",
+            Self::Create => "UISP create",
             Self::Backups => "UISP list",
             Self::Settings => "UISP settings",
             Self::Download => "UISP download",
@@ -127,6 +137,8 @@ impl Kind {
             Self::Delete => "files/delete_batch".into(),
             Self::Check => "files/delete_batch/check".into(),
             Self::Metadata => "files/get_metadata".into(),
+            Self::Space => "users/get_space_usage".into(),
+            Self::Create => "POST nms/backups/create".into(),
             Self::Backups => "nms/backups".into(),
             Self::Settings => "nms/settings".into(),
             Self::Download | Self::Compare => format!("nms/backups/{backup}"),
@@ -149,7 +161,9 @@ impl Kind {
     pub fn service(self) -> Service {
         match self {
             Self::Code | Self::CodeWithVerifier | Self::Refresh => Service::Token,
-            Self::Backups | Self::Settings | Self::Download | Self::Compare => Service::Uisp,
+            Self::Create | Self::Backups | Self::Settings | Self::Download | Self::Compare => {
+                Service::Uisp
+            }
             _ => Service::Dropbox,
         }
     }
@@ -170,10 +184,11 @@ impl Kind {
             | Self::Finish
             | Self::Download
             | Self::Compare => Part::OneBackup,
+            Self::Create => Part::FreshBackup,
             Self::Delete | Self::Check => Part::Deletion,
             // A doubtful commit that cannot be looked for is sent again. Without UISP's settings
-            // the timezone of an earlier run serves.
-            Self::Metadata | Self::Settings => Part::Nothing,
+            // the timezone of an earlier run serves. The space is shown on the status page only.
+            Self::Metadata | Self::Settings | Self::Space => Part::Nothing,
         }
     }
 

@@ -98,12 +98,22 @@ impl Scene {
             ..DropboxOptions::default()
         })
         .unwrap();
+        if kind == Kind::Space {
+            world.dropbox.set_app_scopes(&[
+                "files.metadata.read",
+                "files.content.write",
+                "account_info.read",
+            ]);
+        }
         let app = world.dropbox.app();
         world.configure(json!({
             "dropboxAppKey": app.key,
             "dropboxAppSecret": app.secret,
             "dropboxRefreshToken": world.dropbox.issue_refresh_token(),
         }));
+        if kind == Kind::Create {
+            world.configure(json!({"createBackup": true}));
+        }
         world.add_backups(1, LASTING, 1000);
         world.dropbox.put(FOREIGN, b"mine");
         world.dropbox.put(UNSEEN, b"another server's");
@@ -152,8 +162,18 @@ impl Scene {
         if self.kind.is_code() {
             self.paste_a_code();
         }
+        if self.kind == Kind::Space {
+            self.forget_refusal();
+        }
         self.world.dropbox.traffic().clear_log();
         self.world.uisp.traffic().clear_log();
+    }
+
+    /// Has the space asked for again although Dropbox said that it may not be known.
+    fn forget_refusal(&self) {
+        let mut state = self.world.state();
+        state["space_is_unknowable"] = json!(false);
+        fs::write(self.world.data("state.json"), state.to_string()).unwrap();
     }
 
     fn bring(&self, round: u32) {
@@ -381,7 +401,7 @@ impl Scene {
             End::BackupFailed | End::BackupFailedDeletionsDone | End::TokenRefused => {
                 (1, "ERROR: Finished: ")
             }
-            End::DeletionFailed => (1, "ERROR: Finished: 1 uploaded"),
+            End::FreshBackupFailed | End::DeletionFailed => (1, "ERROR: Finished: 1 uploaded"),
             End::OutOfTime => (0, "WARNING: Finished early"),
             End::OthersGoOn if ended.code == Some(0) => (0, "WARNING: Finished early"),
             End::OthersGoOn => (1, "ERROR: Finished: "),
@@ -398,6 +418,7 @@ impl Scene {
             }
             End::BackupFailed => &["0 uploaded", "0 deleted", "1 failed"],
             End::BackupFailedDeletionsDone => &["0 uploaded", "1 deleted", "1 failed"],
+            End::FreshBackupFailed => &["1 failed"],
             End::DeletionFailed => &["0 deleted", "1 failed"],
             End::OutOfTime => &["0 deleted", "left for the next run"],
             End::OthersGoOn => &["1 uploaded", "0 deleted"],
@@ -408,7 +429,7 @@ impl Scene {
             assert!(last.contains(part), "\"{part}\" was expected:\n{log}");
         }
         assert_advice(end, cell.expected.says, ended);
-        if end == End::Well || end == End::Warned {
+        if matches!(end, End::Well | End::Warned | End::FreshBackupFailed) {
             self.assert_whole();
         }
         if end == End::WellWithoutDeletions {
@@ -439,7 +460,7 @@ impl Scene {
         let may_delete = matches!(cell.kind, Kind::Delete | Kind::Check)
             || matches!(
                 cell.expected.end,
-                End::Well | End::Warned | End::BackupFailedDeletionsDone
+                End::Well | End::Warned | End::FreshBackupFailed | End::BackupFailedDeletionsDone
             )
             || ended.last_line().starts_with("Finished: ");
         for (path, file) in &before.files {
