@@ -22,35 +22,111 @@ const PROGRAM = 'backup-sync-dropbox';
  */
 function launch(string $root, array $arguments = []): int
 {
-    $copy = null;
     try {
-        $program = find_program($root);
-        $refusal = why_not_runnable($program);
-        if ($refusal !== null) {
-            $program = $copy = copy_to_runnable_folder($program, $root, $refusal);
-        }
+        return with_program($root, static function (string $program) use ($root, $arguments): int {
+            // No descriptors named: the program inherits ours.
+            $process = start(array_merge([$program], $arguments, ['--root', $root]), [], $pipes, null);
+            $exitCode = proc_close($process);
 
-        // No descriptors named: the program inherits ours.
-        $process = proc_open(array_merge([$program], $arguments, ['--root', $root]), [], $pipes);
-        if ($process === false) {
-            throw new LaunchError('PHP could not start a process. No backups are copied. '
-                . 'See whether the server has memory left, then execute the plugin again.');
-        }
-        $exitCode = proc_close($process);
-
-        return $exitCode >= 0 && $exitCode <= 255 ? $exitCode : 1;
+            return $exitCode >= 0 && $exitCode <= 255 ? $exitCode : 1;
+        });
     } catch (LaunchError $error) {
         log_error($root, $error->getMessage());
     } catch (\Throwable $error) {
         log_error($root, 'The plugin could not be started. No backups are copied. '
             . "Ask whoever runs this server's PHP about this message: " . $error->getMessage());
+    }
+
+    return 1;
+}
+
+/**
+ * Answers a web request with what the program's command `page` says, and with a plain page and status 503
+ * where it cannot be asked. The cause then goes to PHP's own error log: anybody can ask for this page, as often
+ * as they like, so nothing of it may reach the plugin's log.
+ */
+function answer(string $root): void
+{
+    header_remove('X-Powered-By');
+    try {
+        $response = with_program($root, static fn (string $program): string => ask($program, $root));
+        [$head, $body] = explode("\r\n\r\n", $response, 2) + [1 => null];
+        if ($body === null || ! preg_match('/^Status: (\d{3}) /', $head, $status)) {
+            throw new \UnexpectedValueException('The program gave no answer.');
+        }
+        http_response_code((int) $status[1]);
+        array_map('header', array_slice(explode("\r\n", $head), 1));
+        echo $body;
+    } catch (\Throwable $error) {
+        error_log(PROGRAM . ': ' . $error->getMessage());
+        http_response_code(503);
+        header('Content-Type: text/plain; charset=utf-8');
+        header('Cache-Control: no-store');
+        echo "This page cannot be shown at the moment. Try again in a minute.\n";
+    }
+}
+
+/** What the program answers to the current request. */
+function ask(string $program, string $root): string
+{
+    // Named one by one: under a web server the environment holds the request's headers, whatever they are.
+    $environment = [];
+    foreach (['SSL_CERT_FILE', 'DROPBOX_API_URL', 'DROPBOX_CONTENT_URL', 'DROPBOX_WEB_URL'] as $name) {
+        $environment[$name] = getenv($name, true);
+    }
+    foreach (['REQUEST_METHOD', 'QUERY_STRING', 'HTTP_COOKIE'] as $name) {
+        $environment[$name] = $_SERVER[$name] ?? false;
+    }
+    $environment = array_filter($environment, 'is_string');
+
+    $descriptors = [['null'], ['pipe', 'w'], ['null']];
+    $process = start([$program, 'page', '--root', $root], $descriptors, $pipes, $environment);
+    $response = (string) stream_get_contents($pipes[1]);
+    fclose($pipes[1]);
+
+    return proc_close($process) === 0 ? $response : '';
+}
+
+/**
+ * Gives the path of a program that can be run to $use and returns its result.
+ *
+ * @template T
+ * @param callable(string): T $use
+ * @return T
+ */
+function with_program(string $root, callable $use)
+{
+    $program = find_program($root);
+    $copy = null;
+    $refusal = why_not_runnable($program);
+    if ($refusal !== null) {
+        $program = $copy = copy_to_runnable_folder($program, $root, $refusal);
+    }
+    try {
+        return $use($program);
     } finally {
         if ($copy !== null) {
             remove_copy($copy);
         }
     }
+}
 
-    return 1;
+/**
+ * proc_open() that throws.
+ *
+ * @param list<string> $command
+ * @param array<string, string>|null $environment
+ * @return resource
+ */
+function start(array $command, array $descriptors, ?array &$pipes, ?array $environment)
+{
+    $process = proc_open($command, $descriptors, $pipes, null, $environment);
+    if ($process === false) {
+        throw new LaunchError('PHP could not start a process. No backups are copied. '
+            . 'See whether the server has memory left, then execute the plugin again.');
+    }
+
+    return $process;
 }
 
 final class LaunchError extends \RuntimeException

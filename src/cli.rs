@@ -7,17 +7,25 @@ use std::sync::atomic::AtomicBool;
 
 use lexopt::prelude::*;
 
+use crate::page;
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::run::{self, End};
 
 const HELP: &str = "\
 Keeps a Dropbox folder an exact, verified mirror of a UISP server's backups.
 
-Usage: backup-sync-dropbox [--root DIR]
+Usage: backup-sync-dropbox [COMMAND] [--root DIR]
 
 Without a command the program does one run, as UISP starts it: it reads
 DIR/data/config.json, takes the Dropbox authorization as far as it goes, mirrors
 new backups, deletes what is due, and says in DIR/data/plugin.log what it did.
+
+Commands that UISP calls through the plugin's PHP files:
+  setup        Take the authorization as far as it goes, as after the form was
+               saved: show the link in the log, or exchange a pasted code. Mirrors
+               nothing, takes a few seconds at most.
+  page         Answer a web request for the status page, as CGI does: REQUEST_METHOD,
+               QUERY_STRING and HTTP_COOKIE in, headers and body to standard output.
 
 Options:
   --root DIR   The plugin's folder. Default: the current folder.
@@ -38,21 +46,31 @@ and DROPBOX_WEB_URL replace Dropbox's addresses (https, or http on this machine)
 /// What the command line asks for.
 enum Request {
     Run { root: PathBuf },
+    Setup { root: PathBuf },
+    Page { root: PathBuf },
     Help,
     Version,
 }
 
 fn parse(mut arguments: lexopt::Parser) -> Result<Request, lexopt::Error> {
     let mut root = PathBuf::from(".");
+    let mut command: Option<fn(PathBuf) -> Request> = None;
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("root") => root = arguments.value()?.into(),
             Long("version") | Short('V') => return Ok(Request::Version),
             Long("help") | Short('h') => return Ok(Request::Help),
+            Value(name) if command.is_none() => {
+                command = Some(match name.to_str() {
+                    Some("setup") => |root| Request::Setup { root },
+                    Some("page") => |root| Request::Page { root },
+                    _ => return Err(Value(name).unexpected()),
+                });
+            }
             _ => return Err(argument.unexpected()),
         }
     }
-    Ok(Request::Run { root })
+    Ok(command.unwrap_or(|root| Request::Run { root })(root))
 }
 
 /// Carries out the command line of this process.
@@ -67,20 +85,41 @@ pub fn main() -> ExitCode {
     match request {
         Request::Help => print!("{HELP}"),
         Request::Version => println!("backup-sync-dropbox {}", env!("CARGO_PKG_VERSION")),
-        Request::Run { root } => return do_run(root),
+        Request::Run { root } => return in_folder(root, |folder| logged(folder, run::run)),
+        Request::Setup { root } => {
+            return in_folder(root, |folder| logged(folder, run::saved::saved));
+        }
+        Request::Page { root } => return in_folder(root, answer),
     }
     ExitCode::SUCCESS
 }
 
-fn do_run(root: PathBuf) -> ExitCode {
-    if !root.is_dir() {
-        eprintln!(
-            "backup-sync-dropbox: {} is no folder. Name the plugin's folder with --root.",
-            root.display()
-        );
-        return ExitCode::from(2);
+/// Carries out something in the plugin's folder, if it is one.
+fn in_folder(root: PathBuf, carry_out: impl FnOnce(&PluginFolder) -> ExitCode) -> ExitCode {
+    if root.is_dir() {
+        return carry_out(&PluginFolder::new(root));
     }
-    let folder = PluginFolder::new(root);
+    eprintln!(
+        "backup-sync-dropbox: {} is no folder. Name the plugin's folder with --root.",
+        root.display()
+    );
+    ExitCode::from(2)
+}
+
+/// Answers the request in the environment.
+fn answer(folder: &PluginFolder) -> ExitCode {
+    let response = page::answer(folder, &page::Request::from_environment());
+    match response.write(std::io::stdout().lock()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(1),
+    }
+}
+
+/// Carries out something whose words go to the plugin's log, until a signal ends it.
+fn logged(
+    folder: &PluginFolder,
+    carry_out: impl FnOnce(&PluginFolder, Arc<AtomicBool>) -> End,
+) -> ExitCode {
     plugin_log::start(folder.log());
     report_panics();
     let signalled = Arc::new(AtomicBool::new(false));
@@ -90,7 +129,7 @@ fn do_run(root: PathBuf) -> ExitCode {
         }
     }
     panic_for_a_test();
-    match run::run(&folder, signalled) {
+    match carry_out(folder, signalled) {
         End::Done => ExitCode::SUCCESS,
         End::Failed => ExitCode::from(1),
     }

@@ -58,7 +58,7 @@ impl Stopwatch {
 pub enum StopReason {
     /// SIGTERM or SIGINT.
     Signal,
-    /// The run is about to reach the host's one-hour limit.
+    /// The time is up: the host's one-hour limit is near, or somebody waits.
     TimeLimit,
 }
 
@@ -66,6 +66,8 @@ pub enum StopReason {
 #[derive(Clone, Debug)]
 pub struct Stop {
     age: Stopwatch,
+    wind_down_after: Duration,
+    stop_after: Duration,
     signalled: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
@@ -75,8 +77,19 @@ impl Stop {
     pub fn new(signalled: Arc<AtomicBool>) -> Self {
         Self {
             age: Stopwatch::start(),
+            wind_down_after: WIND_DOWN_AFTER,
+            stop_after: STOP_AFTER,
             signalled,
             ended: Arc::default(),
+        }
+    }
+
+    /// Something shorter than a run, that somebody waits for: it is over after `limit`.
+    pub fn within(limit: Duration, signalled: Arc<AtomicBool>) -> Self {
+        Self {
+            wind_down_after: limit,
+            stop_after: limit,
+            ..Self::new(signalled)
         }
     }
 
@@ -87,12 +100,12 @@ impl Stop {
 
     /// `Some` when nothing new may be started.
     pub fn winding_down(&self) -> Option<StopReason> {
-        self.past(WIND_DOWN_AFTER)
+        self.past(self.wind_down_after)
     }
 
     /// `Some` when work in progress must be left for the next run.
     pub fn requested(&self) -> Option<StopReason> {
-        self.past(STOP_AFTER)
+        self.past(self.stop_after)
     }
 
     fn past(&self, limit: Duration) -> Option<StopReason> {
@@ -107,7 +120,7 @@ impl Stop {
 
     /// Time until [`Stop::requested`] becomes true by age.
     pub fn time_left(&self) -> Duration {
-        STOP_AFTER.saturating_sub(self.age())
+        self.stop_after.saturating_sub(self.age())
     }
 
     /// Sleeps for `duration` on the program's clock.
@@ -166,6 +179,13 @@ mod tests {
             Err(StopReason::Signal)
         );
         assert_eq!(stop.winding_down(), Some(StopReason::Signal));
+    }
+
+    #[test]
+    fn what_somebody_waits_for_is_over_in_time() {
+        let stop = Stop::within(Duration::ZERO, Arc::default());
+        assert_eq!(stop.requested(), Some(StopReason::TimeLimit));
+        assert_eq!(stop.time_left(), Duration::ZERO);
     }
 
     #[test]

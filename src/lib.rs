@@ -12,6 +12,7 @@ pub mod healthcheck;
 pub mod http;
 pub mod mirror;
 pub mod open;
+pub mod page;
 pub mod plugin;
 pub mod run;
 pub mod secret;

@@ -1,7 +1,12 @@
 //! One run, from the lock to the last log line: setup, then mirror.
 
+pub mod saved;
+
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use chrono_tz::Tz;
 
@@ -35,6 +40,10 @@ pub enum End {
 
 /// Runs that the plugin itself asks for, one after another: a week of runs of an hour.
 const CONTINUATIONS_MAX: u32 = 170;
+/// How long a run waits for the lock: what holds it may be no run, but a form that was just saved.
+const LOCK_PATIENCE: Duration = Duration::from_secs(15);
+/// How often it tries meanwhile.
+const LOCK_POLL: Duration = Duration::from_millis(250);
 /// Names of files quoted in one line.
 const NAMES_IN_A_LINE: usize = 5;
 
@@ -49,7 +58,7 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         return End::Failed;
     }
     atomic::adopt(&folder.data());
-    let lock = match Lock::take(&folder.lock()) {
+    let lock = match take_lock(&folder.lock(), &stop) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
             log::info!("Another run is still going on; this one ends without doing anything.");
@@ -68,12 +77,6 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let Some(mut state) = open_state(folder) else {
         return End::Failed;
     };
-    let known_zone = state
-        .memory
-        .timezone
-        .as_deref()
-        .and_then(|name| name.parse().ok());
-    plugin_log::set_zone(known_zone.unwrap_or(Tz::UTC));
     log::info!(
         "Started: backup-sync-dropbox {}.",
         env!("CARGO_PKG_VERSION")
@@ -154,6 +157,15 @@ fn open_healthcheck(settings: &Settings) -> Option<Healthcheck> {
     Healthcheck::new(settings.healthcheck_url.clone()?).ok()
 }
 
+fn take_lock(path: &Path, stop: &Stop) -> io::Result<Option<Lock>> {
+    loop {
+        let lock = Lock::take(path)?;
+        if lock.is_some() || stop.age() > LOCK_PATIENCE || stop.sleep(LOCK_POLL).is_err() {
+            return Ok(lock);
+        }
+    }
+}
+
 /// Asks the host to start the plugin again soon when the time limit has ended a run that made
 /// progress. The host does so when it finds the file.
 fn continue_later(folder: &PluginFolder, stop: &Stop, summary: &Summary, continuations: &mut u32) {
@@ -168,17 +180,27 @@ fn continue_later(folder: &PluginFolder, stop: &Stop, summary: &Summary, continu
         *continuations = 0;
         return;
     }
+    if request_run(folder) {
+        *continuations += 1;
+        log::info!(
+            "UISP is asked to start the plugin again at once, so that it carries on ({continuations} of at most {CONTINUATIONS_MAX} times in a row)."
+        );
+    }
+}
+
+/// Asks the host to start the plugin at once, which it does within about a minute.
+fn request_run(folder: &PluginFolder) -> bool {
     match std::fs::File::create(folder.execution_request()) {
         Ok(_) => {
             atomic::adopt(&folder.execution_request());
-            *continuations += 1;
-            log::info!(
-                "UISP is asked to start the plugin again at once, so that it carries on ({continuations} of at most {CONTINUATIONS_MAX} times in a row)."
-            );
+            true
         }
-        Err(error) => log::warn!(
-            "UISP could not be asked to start the plugin again at once; its next regular run carries on. Correct the permissions of the plugin's folder. Cause: {error}."
-        ),
+        Err(error) => {
+            log::warn!(
+                "UISP could not be asked to start the plugin at once; its next regular run carries on. Correct the permissions of the plugin's folder. Cause: {error}."
+            );
+            false
+        }
     }
 }
 
@@ -289,9 +311,15 @@ fn report(outcome: &Outcome, stop: &Stop) -> End {
     End::Done
 }
 
+/// Opens the memory; from here on the log is in the timezone that it knows.
 fn open_state(folder: &PluginFolder) -> Option<State> {
     match State::open(&folder.state()) {
-        Ok(Opened::Sound(state)) => Some(state),
+        Ok(Opened::Sound(state)) => {
+            let zone = state.memory.timezone.as_deref();
+            let known = zone.and_then(|name| name.parse().ok());
+            plugin_log::set_zone(known.unwrap_or(Tz::UTC));
+            Some(state)
+        }
         Ok(Opened::Rebuilt {
             state,
             set_aside,
@@ -367,17 +395,10 @@ impl Run<'_> {
 
     /// Stores a new authorization that could not be stored when it was made.
     fn store_late(&self, credential: &Credential, code: &Secret, outcome: Outcome) -> Outcome {
-        match Authorized::store(credential, &self.folder.config(), code) {
-            Ok(()) => {
-                log::info!("The new authorization is stored now.");
-                outcome
-            }
-            Err(error) => {
-                log::error!(
-                    "The new authorization is lost, because it could not be stored. {error} Then authorize again: the log shows how."
-                );
-                outcome.failed()
-            }
+        if store_late(self.folder, credential, code) {
+            outcome
+        } else {
+            outcome.failed()
         }
     }
 
@@ -467,6 +488,18 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Tries once more to store a new authorization; says how that went.
+fn store_late(folder: &PluginFolder, credential: &Credential, code: &Secret) -> bool {
+    let stored = Authorized::store(credential, &folder.config(), code);
+    match &stored {
+        Ok(()) => log::info!("The new authorization is stored now."),
+        Err(error) => log::error!(
+            "The new authorization is lost, because it could not be stored. {error} Then authorize again: the log shows how."
+        ),
+    }
+    stored.is_ok()
 }
 
 /// The value, or `None` with an ERROR for each thing that is wrong.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 9] = [
     &["main"],
     &["cli"],
-    &["run"],
+    &["run", "page"],
     &["open"],
     &["setup", "mirror", "healthcheck"],
     &["advice"],
@@ -150,6 +150,6 @@ fn secrets_are_exposed_in_few_places() {
         .filter(|(_, code)| code.contains(".expose()"))
         .map(|(path, _)| module(&path))
         .collect();
-    let expected = ["dropbox", "healthcheck", "plugin", "source"].map(String::from);
+    let expected = ["dropbox", "healthcheck", "page", "plugin", "source"].map(String::from);
     assert_eq!(exposing, BTreeSet::from(expected));
 }

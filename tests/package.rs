@@ -87,6 +87,8 @@ fn contains_what_the_host_needs_and_nothing_else() {
         "manifest.json",
         "main.php",
         "launcher.php",
+        "public.php",
+        "hook_configure.php",
         "LICENSE",
         "BUILD-INFO",
         &program,
@@ -135,7 +137,14 @@ fn stores_fixed_modes_and_one_time() {
 #[test]
 fn packs_the_files_of_the_checkout_unchanged() {
     let packed = packed();
-    for name in ["manifest.json", "main.php", "launcher.php", "LICENSE"] {
+    for name in [
+        "manifest.json",
+        "main.php",
+        "launcher.php",
+        "public.php",
+        "hook_configure.php",
+        "LICENSE",
+    ] {
         assert_eq!(
             content(&packed, name),
             fs::read(checkout().join(name)).unwrap(),
@@ -176,6 +185,8 @@ fn the_same_inputs_give_the_same_bytes_in_any_folder() {
         "manifest.json",
         "main.php",
         "launcher.php",
+        "public.php",
+        "hook_configure.php",
         "README.md",
         "LICENSE",
         "CHANGELOG.md",

@@ -48,6 +48,17 @@ pub enum Trust {
     AnyCertificate,
 }
 
+impl Trust {
+    /// For UISP at `url`: on this machine its certificate is self-signed, and nobody sits in between.
+    pub fn in_host(url: &url::Url) -> Self {
+        if url.scheme() == "https" && is_this_machine(url) {
+            Self::AnyCertificate
+        } else {
+            Self::Roots
+        }
+    }
+}
+
 /// Whether an `https` URL points to this machine by one of the two names for which UISP's own SDK
 /// skips verification (`localhost`, `127.0.0.1`).
 pub fn is_this_machine(url: &url::Url) -> bool {

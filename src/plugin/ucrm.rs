@@ -36,6 +36,19 @@ pub enum Error {
 /// # Errors
 /// [`Error`] says what to look at.
 pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
+    url_below(path, &["unmsLocalUrl"], "api/v2.1/")
+}
+
+/// Where the CRM tells who is logged in: at its local address, else at its public one.
+///
+/// # Errors
+/// [`Error`] says what to look at.
+pub fn current_user_url(path: &Path) -> Result<Url, Error> {
+    url_below(path, &["ucrmLocalUrl", "ucrmPublicUrl"], "current-user")
+}
+
+/// `below` at the first of the addresses `keys` that the file names.
+fn url_below(path: &Path, keys: &[&str], below: &str) -> Result<Url, Error> {
     let file = path.display().to_string();
     let content =
         super::read(path, super::HOST_FILE_BYTES_MAX).map_err(|error| Error::Unreadable {
@@ -48,13 +61,15 @@ pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
     };
     let json: Value =
         serde_json::from_slice(&content).map_err(|error| unusable(error.to_string()))?;
-    let text = json
-        .get("unmsLocalUrl")
-        .and_then(Value::as_str)
-        .map(str::trim)
-        .filter(|text| !text.is_empty())
-        .ok_or_else(|| unusable("it names no unmsLocalUrl".into()))?;
-    let no_url = |cause: &dyn Display| unusable(format!("unmsLocalUrl {text:?}: {cause}"));
+    let named = |key: &&str| {
+        let text = json.get(*key)?.as_str()?.trim();
+        (!text.is_empty()).then(|| (key.to_string(), text))
+    };
+    let (key, text) = keys
+        .iter()
+        .find_map(named)
+        .ok_or_else(|| unusable(format!("it names no {}", keys.join(" and no "))))?;
+    let no_url = |cause: &dyn Display| unusable(format!("{key} {text:?}: {cause}"));
     let host = Url::parse(text).map_err(|error| no_url(&error))?;
     if let Some(password) = host.password() {
         // Known as a secret from here on, it is removed from every message.
@@ -63,7 +78,7 @@ pub fn uisp_api_url(path: &Path) -> Result<Url, Error> {
     if !matches!(host.scheme(), "http" | "https") {
         return Err(no_url(&"it is no http or https address"));
     }
-    let base = format!("{}/api/v2.1/", text.trim_end_matches('/'));
+    let base = format!("{}/{below}", text.trim_end_matches('/'));
     Url::parse(&base).map_err(|error| no_url(&error))
 }
 
@@ -92,6 +107,32 @@ mod tests {
             let json = format!(r#"{{"unmsLocalUrl":"{text}","pluginId":1}}"#);
             assert_eq!(parse(&json).as_deref(), Ok(api));
         }
+    }
+
+    #[test]
+    fn the_crm_is_asked_at_its_local_address_if_it_has_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ucrm.json");
+        for (addresses, url) in [
+            (
+                r#"{"ucrmPublicUrl":"https://uisp.example/crm/","ucrmLocalUrl":"http://localhost/crm/"}"#,
+                "http://localhost/crm/current-user",
+            ),
+            (
+                r#"{"ucrmPublicUrl":"https://uisp.example/crm/","ucrmLocalUrl":null}"#,
+                "https://uisp.example/crm/current-user",
+            ),
+        ] {
+            fs::write(&path, addresses).unwrap();
+            assert_eq!(current_user_url(&path).unwrap().as_str(), url);
+        }
+        fs::write(&path, "{}").unwrap();
+        assert!(
+            current_user_url(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("ucrmPublicUrl")
+        );
     }
 
     #[test]

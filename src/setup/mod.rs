@@ -4,7 +4,7 @@
 //! by nobody but the admin: a refused one stays in the configuration, because a network that lies
 //! must not cost it.
 
-mod stage;
+pub mod stage;
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,7 @@ use crate::http::retry::with_retry;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::log::BLOCK;
 use crate::secret::Secret;
-use crate::state::{PendingAuthorization, State};
+use crate::state::{Memory, PendingAuthorization, State};
 
 use stage::{Stage, Stored, stage};
 
@@ -41,6 +41,8 @@ pub struct Authorized {
     pub credential: Credential,
     /// The current access token.
     pub access_token: Secret,
+    /// A code was exchanged for it just now.
+    pub is_new: bool,
     /// The code whose token could not be stored yet.
     pub unstored: Option<Secret>,
 }
@@ -80,6 +82,20 @@ pub enum NotAuthorized {
     Failed,
     /// The run had to stop before it was decided.
     Stopped,
+}
+
+/// The address that the admin was last asked to open, if there is one. Changes nothing.
+pub fn shown_url(hosts: &Hosts, app: &App, memory: &Memory) -> Option<String> {
+    let pending = memory.pending_authorization.as_ref();
+    let verifier = pending
+        .filter(|pending| pending.app_key == app.key)
+        .map(|pending| &pending.code_verifier);
+    // Without the app's secret, an address without a verifier would lead to a code of no use.
+    if app.secret.is_none() && verifier.is_none() {
+        return None;
+    }
+    let verifier = verifier.filter(|_| app.secret.is_none());
+    oauth::authorization_url(hosts, app, verifier).ok()
 }
 
 impl Setup<'_> {
@@ -200,6 +216,7 @@ impl Setup<'_> {
                         refresh_token: grant.refresh_token,
                     },
                     access_token: grant.access_token,
+                    is_new: true,
                     unstored: stored.is_err().then(|| code.clone()),
                 })
             }
@@ -270,6 +287,7 @@ impl Setup<'_> {
             Ok(access_token) => Ok(Authorized {
                 credential: Credential::RefreshToken { app, refresh_token },
                 access_token,
+                is_new: false,
                 unstored: None,
             }),
             Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
@@ -317,6 +335,7 @@ fn use_legacy(token: Secret) -> Authorized {
     Authorized {
         credential: Credential::LegacyToken(token.clone()),
         access_token: token,
+        is_new: false,
         unstored: None,
     }
 }
@@ -334,7 +353,8 @@ Setup, step 1 of 3: tell the plugin which Dropbox app to use.
   2. On the app's Permissions tab tick files.metadata.read and files.content.write,
      then submit.
   3. Copy the App key from the Settings tab into the field \"{FIELD_APP_KEY}\"
-     of this plugin's configuration and save. Then click \"Execute manually\".
+     of this plugin's configuration and save. This log then shows the next step
+     at once; if it does not, click \"Execute manually\".
 {FRAME}"
     )
 }
@@ -349,9 +369,10 @@ Setup, step 2 of 3: allow the plugin to use its folder in your Dropbox.
 {url}
 
   2. Copy the access code that Dropbox shows into the field
-     \"{FIELD_ACCESS_CODE}\" of this plugin's configuration and save.
-     The code expires after a few minutes.
-  3. Click \"Execute manually\". The plugin keeps the authorization from then on.
+     \"{FIELD_ACCESS_CODE}\" of this plugin's configuration and save soon:
+     it expires after a few minutes.
+  3. The plugin uses the code at once and keeps the authorization from then on.
+     If this log does not say so, click \"Execute manually\".
 {FRAME}"
     )
 }

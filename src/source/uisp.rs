@@ -46,14 +46,8 @@ impl Uisp {
     /// # Errors
     /// [`http::Error`] if trust cannot be set up.
     pub fn new(base: Url, token: Secret, stop: Stop) -> Result<Self, http::Error> {
-        // The host's own certificate is self-signed; nobody sits between us and this machine.
-        let trust = if base.scheme() == "https" && http::is_this_machine(&base) {
-            Trust::AnyCertificate
-        } else {
-            Trust::Roots
-        };
         Ok(Self {
-            http: Client::new(trust, Peer::Host)?,
+            http: Client::new(Trust::in_host(&base), Peer::Host)?,
             base,
             token,
             stop,

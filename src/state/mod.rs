@@ -113,6 +113,17 @@ pub struct RunRecord {
     pub error: Option<String>,
 }
 
+/// Why there is no memory to read although there is a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The system does not let us read it.
+    #[error("{0}")]
+    Unreadable(io::Error),
+    /// It cannot be understood.
+    #[error("{0}")]
+    Damaged(String),
+}
+
 /// The memory and the file that it lives in.
 #[derive(Debug)]
 pub struct State {
@@ -153,23 +164,10 @@ impl State {
             journals: Journals::new(path.with_file_name("transfers")),
         };
         let fresh = || holding(Memory::default());
-        let content = match fs::metadata(path) {
-            Ok(file) if file.len() > BYTES_MAX => Err(format!("it has {} bytes", file.len())),
-            Ok(_) => Ok(plugin::read(path, BYTES_MAX)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Opened::Sound(fresh()));
-            }
-            Err(error) => return Err(error),
-        };
-        let parsed = content.and_then(|content| {
-            serde_json::from_slice::<Memory>(&content).map_err(|error| text::json_fault(&error))
-        });
-        let cause = match parsed {
-            Ok(memory) if memory.version == VERSION => {
-                return Ok(Opened::Sound(holding(memory)));
-            }
-            Ok(memory) => format!("its version is {}, not {VERSION}", memory.version),
-            Err(cause) => cause,
+        let cause = match Memory::read(path) {
+            Ok(memory) => return Ok(Opened::Sound(memory.map_or_else(fresh, holding))),
+            Err(Fault::Unreadable(error)) => return Err(error),
+            Err(Fault::Damaged(cause)) => cause,
         };
         let name = format!(
             "state.json.damaged-{}",
@@ -201,6 +199,32 @@ impl State {
 }
 
 impl Memory {
+    /// Reads what is remembered and changes nothing; `None` if there is no memory yet.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub fn read(path: &Path) -> Result<Option<Self>, Fault> {
+        match fs::metadata(path) {
+            Ok(file) if file.len() > BYTES_MAX => {
+                return Err(Fault::Damaged(format!("it has {} bytes", file.len())));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Fault::Unreadable(error)),
+        }
+        let content = plugin::read(path, BYTES_MAX).map_err(Fault::Unreadable)?;
+        let memory: Self = serde_json::from_slice(&content)
+            .map_err(|error| Fault::Damaged(text::json_fault(&error)))?;
+        if memory.version == VERSION {
+            Ok(Some(memory))
+        } else {
+            Err(Fault::Damaged(format!(
+                "its version is {}, not {VERSION}",
+                memory.version
+            )))
+        }
+    }
+
     /// The latest time that an earlier run has noted. A clock that shows less was set back, and must
     /// not make young absences look old when it is right again.
     pub fn latest_time(&self) -> DateTime<Utc> {

@@ -10,15 +10,15 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Files of the checkout that are packed where they exist.
-const OPTIONAL: [&str; 5] = [
-    "README.md",
-    "LICENSE",
-    "CHANGELOG.md",
+const OPTIONAL: [&str; 3] = ["README.md", "LICENSE", "CHANGELOG.md"];
+/// Files without which there is no plugin.
+const REQUIRED: [&str; 5] = [
+    "manifest.json",
+    "main.php",
+    "launcher.php",
     "public.php",
     "hook_configure.php",
 ];
-/// Files without which there is no plugin.
-const REQUIRED: [&str; 3] = ["manifest.json", "main.php", "launcher.php"];
 
 /// What goes into one ZIP.
 #[derive(Clone, Debug)]

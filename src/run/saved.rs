@@ -1,0 +1,81 @@
+//! What happens at once when the form is saved: the authorization goes as far as it can.
+//!
+//! So the link is in the log when the page comes back, and a pasted code does not wait until it has
+//! expired. Nothing is mirrored, and it takes a few seconds at most: the admin waits for the page.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::{End, load_settings, log_all, open_state, request_run, store_late};
+use crate::clock::Stop;
+use crate::open;
+use crate::plugin::PluginFolder;
+use crate::plugin::config::{self, Settings};
+use crate::plugin::lock::Lock;
+use crate::setup::stage::{Stage, stage};
+use crate::setup::{NotAuthorized, Setup};
+
+/// How long an admin waits for the page.
+const TIME_LIMIT: Duration = Duration::from_secs(8);
+
+/// Takes the setup in `folder` as far as it goes after the form was saved.
+///
+/// Says nothing where there is nothing to do, and leaves everything to a run that goes on.
+pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
+    let stop = Stop::within(TIME_LIMIT, signalled);
+    if config::load(&folder.config()).is_ok_and(|settings| is_set_up(&settings)) {
+        return End::Done;
+    }
+    let Ok(Some(_lock)) = Lock::take_unmarked(&folder.lock()) else {
+        return End::Done;
+    };
+    let Some(mut state) = open_state(folder) else {
+        return End::Failed;
+    };
+    log::info!("The configuration was saved.");
+    let Some(settings) = load_settings(folder) else {
+        return End::Failed;
+    };
+    let Some((http, hosts)) = log_all(open::dropbox(&settings, &stop)) else {
+        return End::Failed;
+    };
+    let mut setup = Setup {
+        http: &http,
+        hosts: &hosts,
+        stop: &stop,
+        config: folder.config(),
+        state: &mut state,
+    };
+    let authorized = stop.watch(|| http.shutdown(), || setup.authorize(&settings));
+    match authorized {
+        Ok(authorized) => {
+            let is_stored = authorized
+                .unstored
+                .is_none_or(|code| store_late(folder, &authorized.credential, &code));
+            if authorized.is_new && is_stored && request_run(folder) {
+                log::info!(
+                    "UISP is asked to start the plugin now: the first backups are on their way within about a minute."
+                );
+            }
+            if is_stored { End::Done } else { End::Failed }
+        }
+        Err(NotAuthorized::Waiting) => End::Done,
+        Err(NotAuthorized::Failed) => End::Failed,
+        Err(NotAuthorized::Stopped) => {
+            log::warn!(
+                "Dropbox did not answer in time, so the access code waits in its field. The next run goes on with it; there is nothing to do unless this repeats."
+            );
+            request_run(folder);
+            End::Done
+        }
+    }
+}
+
+/// Whether the configuration leaves nothing to do for the authorization.
+fn is_set_up(settings: &Settings) -> bool {
+    matches!(
+        stage(settings),
+        Stage::HasRefreshToken { .. } | Stage::HasLegacyToken(_)
+    )
+}
