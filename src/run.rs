@@ -18,7 +18,7 @@ use crate::dropbox::{self, Credential, Dropbox};
 use crate::healthcheck::{Healthcheck, Ping};
 use crate::mirror::plan::{KeepReason, Plan, Unfit};
 use crate::mirror::survey::{self, Survey};
-use crate::mirror::{Mirror, Summary, transfer};
+use crate::mirror::{Mirror, Summary, inventory, transfer};
 use crate::open;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::lock::Lock;
@@ -118,6 +118,7 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
             uploaded: summary.uploaded as u64,
             uploaded_bytes: summary.uploaded_bytes,
             deleted: summary.deleted as u64,
+            left: summary.left as u64,
             error: plugin_log::last_error(),
         });
         if let Err(error) = state.save() {
@@ -419,7 +420,10 @@ impl Run<'_> {
             return Outcome::NotMirrored;
         };
         let memory = &self.state.memory;
-        let plan = survey::plan(&listing, &entries, memory, settings, zone, clock::now());
+        let now = clock::now();
+        let plan = survey::plan(&listing, &entries, memory, settings, zone, now);
+        let inventory = inventory::take(&listing, &entries, &plan, &memory.mirrored, now);
+        self.state.memory.inventory = Some(inventory);
         announce(&plan, &listing);
         let mut summary = Mirror {
             source,

@@ -1,5 +1,6 @@
 //! Keeps the mirror folder equal to the source: names and plan are pure, the rest acts.
 
+pub mod inventory;
 pub mod names;
 pub mod plan;
 pub mod survey;
@@ -16,7 +17,7 @@ use crate::dropbox::content_hash::Digested;
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, Delete, FileMetadata, WriteMode};
 use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::source::{Backup, Source};
-use crate::state::{Mirrored, State};
+use crate::state::{Mirrored, State, StoredFile};
 use crate::text;
 use plan::{Deletion, Plan, Verification};
 use transfer::{Job, Observer, Outcome, UnderWay};
@@ -194,6 +195,13 @@ impl Mirror<'_> {
             bytes: digested.bytes,
             verified_at: clock::now(),
         };
+        if let Some(inventory) = &mut self.state.memory.inventory {
+            let file = StoredFile {
+                verified_at: Some(mirrored.verified_at),
+                ..inventory::stored(file)
+            };
+            inventory.note_stored(&backup.id, file);
+        }
         self.state
             .memory
             .mirrored
@@ -292,6 +300,9 @@ impl Mirror<'_> {
                 summary.deleted += 1;
                 self.state.memory.on_hold.remove(&deletion.id);
                 self.state.memory.mirrored.remove(&deletion.id);
+                if let Some(inventory) = &mut self.state.memory.inventory {
+                    inventory.note_deleted(name);
+                }
                 log::info!("Deleted \"{name}\", which UISP no longer has.");
             }
             Err(error) => {

@@ -51,6 +51,8 @@ pub struct Memory {
     pub continuations: u32,
     /// The newest runs, oldest first.
     pub runs: VecDeque<RunRecord>,
+    /// What the newest run that could read both lists found.
+    pub inventory: Option<Inventory>,
 }
 
 /// One authorization in the making.
@@ -109,8 +111,76 @@ pub struct RunRecord {
     pub uploaded_bytes: u64,
     /// Files deleted.
     pub deleted: u64,
+    /// Things left for the next run.
+    #[serde(default)]
+    pub left: u64,
     /// The last error, if there was one.
     pub error: Option<String>,
+}
+
+/// What both lists showed, and what became of it since; for the status page, nothing is decided by it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inventory {
+    /// When the lists were read.
+    pub taken_at: DateTime<Utc>,
+    /// The source's list.
+    pub listed: BTreeMap<BackupId, Listed>,
+    /// Managed files for which the source lists no finished backup, newest first, as far as they are recorded.
+    pub kept: Vec<Kept>,
+    /// How many there are of them.
+    pub kept_count: usize,
+}
+
+/// A backup in the source's list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// Whether it can be copied.
+    pub finished: bool,
+    /// Its file in Dropbox.
+    pub file: Option<StoredFile>,
+}
+
+/// A file in Dropbox.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Its name.
+    pub name: String,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Since when Dropbox has it.
+    pub stored_at: Option<DateTime<Utc>>,
+    /// When it was found equal to its backup, if it was.
+    pub verified_at: Option<DateTime<Utc>>,
+}
+
+/// A managed file without a finished backup.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The file.
+    pub file: StoredFile,
+    /// Why it is there.
+    pub because: KeptBecause,
+}
+
+/// Why a managed file without a finished backup is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeptBecause {
+    /// The source's list could not be trusted that far.
+    ListUnfit,
+    /// The source names it, but not as finished.
+    Unfinished,
+    /// This installation never saw its backup.
+    NeverSeen,
+    /// It stays until then.
+    RetainedUntil(DateTime<Utc>),
+    /// It waits for the admin's word.
+    OnHold,
+    /// Nothing keeps it: the next run that completes deletes it.
+    Due,
 }
 
 /// Why there is no memory to read although there is a file.
@@ -198,6 +268,21 @@ impl State {
     }
 }
 
+impl Inventory {
+    /// Notes that a backup's file is there and equals it.
+    pub fn note_stored(&mut self, id: &BackupId, file: StoredFile) {
+        if let Some(listed) = self.listed.get_mut(id) {
+            listed.file = Some(file);
+        }
+    }
+
+    /// Notes that a file is gone.
+    pub fn note_deleted(&mut self, name: &str) {
+        self.kept.retain(|kept| kept.file.name != name);
+        self.kept_count = self.kept_count.saturating_sub(1);
+    }
+}
+
 impl Memory {
     /// Reads what is remembered and changes nothing; `None` if there is no memory yet.
     ///
@@ -267,6 +352,15 @@ mod tests {
     }
 
     #[test]
+    fn the_state_of_an_older_version_stays_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let old = r#"{"version":1,"runs":[{"started_at":"2026-11-21T03:12:00Z","seconds":1,"succeeded":true,"uploaded":0,"uploaded_bytes":0,"deleted":0,"error":null}]}"#;
+        fs::write(&path, old).unwrap();
+        assert_eq!(sound(&path).memory.runs.len(), 1);
+    }
+
+    #[test]
     fn an_unchanged_memory_is_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
@@ -311,6 +405,7 @@ mod tests {
                 uploaded: 0,
                 uploaded_bytes: 0,
                 deleted: 0,
+                left: 0,
                 error: None,
             });
         }

@@ -1,0 +1,105 @@
+//! The record of what both lists showed, for the status page; nothing is decided by it. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+
+use super::names;
+use super::plan::{KeepReason, Plan};
+use crate::backup_id::BackupId;
+use crate::dropbox::files::{Entry, FileMetadata};
+use crate::source::Listing;
+use crate::state::{Inventory, Kept, KeptBecause, Listed, Mirrored, StoredFile};
+
+/// Files without a backup that are recorded one by one; of more than these, the number is kept.
+const KEPT_MAX: usize = 500;
+
+/// What the two lists of a run showed, before it did anything.
+pub fn take(
+    listing: &Listing,
+    entries: &[Entry],
+    plan: &Plan,
+    mirrored: &BTreeMap<BackupId, Mirrored>,
+    now: DateTime<Utc>,
+) -> Inventory {
+    let unverified: BTreeSet<&BackupId> = plan.verifications.iter().map(|v| &v.backup.id).collect();
+    let mut files = BTreeMap::new();
+    for file in managed(entries) {
+        if let Some(id) = names::recognise(&file.name) {
+            files.entry(id).or_insert(file);
+        }
+    }
+    let listed = listing.backups.iter().map(|backup| {
+        let verified = mirrored
+            .get(&backup.id)
+            .filter(|_| !unverified.contains(&backup.id));
+        let file = files.get(&backup.id).map(|file| StoredFile {
+            verified_at: verified.map(|mirrored| mirrored.verified_at),
+            ..stored(file)
+        });
+        let row = Listed {
+            created_at: backup.created_at,
+            finished: backup.finished,
+            file: file.filter(|_| backup.finished),
+        };
+        (backup.id.clone(), row)
+    });
+    let listed: BTreeMap<BackupId, Listed> = listed.collect();
+
+    let reasons: BTreeMap<&str, KeepReason> = plan
+        .kept
+        .iter()
+        .map(|kept| (kept.name.as_str(), kept.reason))
+        .collect();
+    let is_kept = |file: &&FileMetadata| {
+        let id = names::recognise(&file.name);
+        id.is_some_and(|id| listed.get(&id).is_none_or(|listed| !listed.finished))
+    };
+    let kept = || managed(entries).filter(is_kept);
+    Inventory {
+        taken_at: now,
+        kept_count: kept().count(),
+        kept: kept()
+            .take(KEPT_MAX)
+            .map(|file| Kept {
+                file: stored(file),
+                because: because(reasons.get(file.name.as_str())),
+            })
+            .collect(),
+        listed,
+    }
+}
+
+/// A file as the inventory keeps it, not verified.
+pub fn stored(file: &FileMetadata) -> StoredFile {
+    StoredFile {
+        name: file.name.clone(),
+        bytes: file.size,
+        stored_at: file.server_modified,
+        verified_at: None,
+    }
+}
+
+/// Managed files, newest first: the name begins with the time.
+fn managed(entries: &[Entry]) -> impl Iterator<Item = &FileMetadata> {
+    let mut files: Vec<&FileMetadata> = entries
+        .iter()
+        .filter_map(|entry| match entry {
+            Entry::File(file) if names::recognise(&file.name).is_some() => Some(file),
+            _ => None,
+        })
+        .collect();
+    files.sort_by(|a, b| b.name.cmp(&a.name));
+    files.into_iter()
+}
+
+fn because(reason: Option<&KeepReason>) -> KeptBecause {
+    match reason {
+        Some(KeepReason::ListUnfit) => KeptBecause::ListUnfit,
+        Some(KeepReason::Unfinished) => KeptBecause::Unfinished,
+        Some(KeepReason::NeverSeen) => KeptBecause::NeverSeen,
+        Some(KeepReason::RetainedUntil(until)) => KeptBecause::RetainedUntil(*until),
+        Some(KeepReason::OnHold) => KeptBecause::OnHold,
+        None => KeptBecause::Due,
+    }
+}
