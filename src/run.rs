@@ -21,7 +21,7 @@ use crate::mirror::survey::{self, Survey};
 use crate::mirror::{Mirror, Summary, inventory, transfer};
 use crate::open;
 use crate::plugin::config::{self, Change, Settings};
-use crate::plugin::lock::Lock;
+use crate::plugin::lock::{self, Lock};
 use crate::plugin::{PluginFolder, atomic, log as plugin_log};
 use crate::secret::Secret;
 use crate::setup::{Authorized, NotAuthorized, Setup};
@@ -161,7 +161,12 @@ fn open_healthcheck(settings: &Settings) -> Option<Healthcheck> {
 fn take_lock(path: &Path, stop: &Stop) -> io::Result<Option<Lock>> {
     loop {
         let lock = Lock::take(path)?;
-        if lock.is_some() || stop.age() > LOCK_PATIENCE || stop.sleep(LOCK_POLL).is_err() {
+        let is_held_by_a_run = || lock::look(path) == lock::Seen::Running;
+        if lock.is_some()
+            || is_held_by_a_run()
+            || stop.age() > LOCK_PATIENCE
+            || stop.sleep(LOCK_POLL).is_err()
+        {
             return Ok(lock);
         }
     }
