@@ -2,7 +2,7 @@
 
 use crate::dropbox::{self, oauth};
 use crate::http;
-use crate::source;
+use crate::source::{self, Kind};
 
 /// Label of the form's field for the code; the same words stand in `manifest.json`.
 pub const FIELD_ACCESS_CODE: &str = "Dropbox access code";
@@ -85,6 +85,50 @@ pub fn dropbox(error: &dropbox::Error) -> String {
     }
 }
 
+/// Where a copy that differs from its backup comes from, without a final full stop.
+pub fn differing_copy(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uisp => "It was probably cut off or damaged when another program uploaded it",
+        Kind::Folder => {
+            "Another program put it there or changed it; Dropbox keeps it among the file's previous versions for a while"
+        }
+    }
+}
+
+/// What to look at when a source has no finished backup, without a final full stop.
+pub fn nothing_finished(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uisp => "Check in UISP under Settings, Backups, that backups are made",
+        Kind::Folder => {
+            "Check that the folder is mounted and that backups are made; files that are empty or were changed within the last minute do not count"
+        }
+    }
+}
+
+/// What to do about a list with entries that cannot be used, if that repeats.
+pub fn unusable_entries(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uisp => "report it with the lines above",
+        Kind::Folder => "correct what the lines above name",
+    }
+}
+
+/// What may make most of a source's list go missing without anybody wanting it.
+pub fn sudden_loss(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uisp => "restoring UISP from one of these backups",
+        Kind::Folder => "restoring the folder from an older state, or when a disk is not mounted",
+    }
+}
+
+/// How the admin agrees to deletions that are on hold.
+pub fn confirm_cleanup(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uisp => "tick \"Confirm clean-up\" in the plugin's configuration and save",
+        Kind::Folder => "set \"confirmCleanup\" to true in data/config.json",
+    }
+}
+
 /// The meaning of a fault of the source, without a final full stop.
 pub fn source(error: &source::Error) -> String {
     use source::Error;
@@ -123,6 +167,10 @@ pub fn source(error: &source::Error) -> String {
         Error::Changed => {
             "The backup changed while it was being read. Nothing of it was stored. The next run tries again".into()
         }
+        Error::Unreadable { .. } => {
+            "Check that it exists, that its disk is mounted and sound, and that the user who runs this program may read it. The next run tries again".into()
+        }
+        Error::InUse => "The next run tries again; there is nothing to do unless this repeats".into(),
         Error::Stopped(_) => "The next run carries on".into(),
     }
 }

@@ -1,28 +1,56 @@
-//! The identity of a backup, validated before it reaches a path, a URL or a log line.
+//! The identity of a backup, validated before it reaches a path, a URL or a log line, and the version
+//! of one that may change.
 
 use std::cmp::Ordering;
 use std::fmt;
 
+use chrono::{DateTime, Utc};
+use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
 
-/// The id of one backup of a UISP server, a UUID in practice.
+/// The id of one backup: of a UISP server's, a UUID in practice; of a file in a folder, its path.
 ///
-/// Ids are compared without regard to letter case, as Dropbox compares paths: two ids that differ
-/// in case only could not have two files.
+/// Ids are compared as Dropbox compares paths: without regard to letter case, and to how an accented
+/// letter is put together. Two ids that differ in nothing else could not have two files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct BackupId(String);
+pub struct BackupId {
+    text: String,
+    key: String,
+}
 
-/// Longest id accepted; a UUID has 36 characters, a Dropbox name may have 255.
+/// Longest id of a server's backup; a UUID has 36 characters, a Dropbox name may have 255.
 const LENGTH_MAX: usize = 64;
+/// Longest name of a file or folder in Dropbox, in characters.
+pub const NAME_CHARS_MAX: usize = 255;
 
-/// The text is not usable as an id.
+/// The text is not usable as the id of a server's backup.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("an id must be 1 to {LENGTH_MAX} characters out of A-Z, a-z, 0-9 and \"-\"")]
 pub struct InvalidId;
 
+/// Why Dropbox cannot hold a file at a path.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidPath {
+    /// Empty, absolute, or with `.`, `..` or nothing between two slashes.
+    #[error("it is no plain relative path")]
+    NotRelative,
+    /// A line break, for example.
+    #[error("it has a control character")]
+    Control,
+    /// Dropbox takes it for a separator.
+    #[error("it has a backslash")]
+    Backslash,
+    /// Dropbox cuts it off or refuses it.
+    #[error("a name in it ends in a space")]
+    TrailingSpace,
+    /// Longer than [`NAME_CHARS_MAX`].
+    #[error("a name in it is longer than {NAME_CHARS_MAX} characters")]
+    TooLong,
+}
+
 impl BackupId {
-    /// Accepts `text` if it is safe in a path, a URL and a file name.
+    /// Accepts `text` as the id of a server's backup if it is safe in a path, a URL and a file name.
     ///
     /// # Errors
     /// [`InvalidId`] for anything but 1 to 64 ASCII letters, digits and hyphens.
@@ -30,41 +58,82 @@ impl BackupId {
         let fits = (1..=LENGTH_MAX).contains(&text.len());
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if fits && text.bytes().all(plain) {
-            Ok(Self(text.to_owned()))
+            Ok(Self {
+                text: text.to_owned(),
+                key: text.to_ascii_lowercase(),
+            })
         } else {
             Err(InvalidId)
         }
     }
 
+    /// Accepts `path`, with slashes, as the id of a file in a folder if Dropbox can hold a file there.
+    ///
+    /// # Errors
+    /// [`InvalidPath`] says why it cannot.
+    pub fn of_path(path: &str) -> Result<Self, InvalidPath> {
+        for name in path.split('/') {
+            if ["", ".", ".."].contains(&name) {
+                return Err(InvalidPath::NotRelative);
+            } else if name.chars().any(char::is_control) {
+                return Err(InvalidPath::Control);
+            } else if name.contains('\\') {
+                return Err(InvalidPath::Backslash);
+            } else if name.ends_with(' ') {
+                return Err(InvalidPath::TrailingSpace);
+            } else if name.chars().count() > NAME_CHARS_MAX {
+                return Err(InvalidPath::TooLong);
+            }
+        }
+        Ok(Self {
+            text: path.to_owned(),
+            key: path_key(path),
+        })
+    }
+
     /// The id as the source wrote it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// What is compared: equal ids have equal keys.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 }
 
+/// A path as Dropbox compares it. Assumption: it lower-cases letter by letter and composes accents;
+/// its real rule is not published. Where it should differ, a commit meets a conflict and fails
+/// loudly, or two files have two names that need not differ; nothing is replaced.
+fn path_key(path: &str) -> String {
+    let lower: String = path.chars().flat_map(char::to_lowercase).collect();
+    ComposingNormalizerBorrowed::new_nfc()
+        .normalize(&lower)
+        .into_owned()
+}
+
 impl TryFrom<String> for BackupId {
-    type Error = InvalidId;
-    fn try_from(text: String) -> Result<Self, InvalidId> {
-        Self::parse(&text)
+    type Error = InvalidPath;
+    fn try_from(text: String) -> Result<Self, InvalidPath> {
+        Self::of_path(&text)
     }
 }
 
 impl From<BackupId> for String {
     fn from(id: BackupId) -> Self {
-        id.0
+        id.text
     }
 }
 
 impl fmt::Display for BackupId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl Ord for BackupId {
     fn cmp(&self, other: &Self) -> Ordering {
-        let own = self.0.bytes().map(|byte| byte.to_ascii_lowercase());
-        own.cmp(other.0.bytes().map(|byte| byte.to_ascii_lowercase()))
+        self.key.cmp(&other.key)
     }
 }
 
@@ -76,14 +145,25 @@ impl PartialOrd for BackupId {
 
 impl PartialEq for BackupId {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        self.key == other.key
     }
 }
 
 impl Eq for BackupId {}
 
+/// One version of a backup that may change under its id, as a file in a folder may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Length in bytes.
+    pub bytes: u64,
+    /// When its content was changed last, as exactly as the file system tells.
+    pub modified_at: DateTime<Utc>,
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -99,5 +179,64 @@ mod tests {
     #[test]
     fn letter_case_does_not_make_another_id() {
         assert_eq!(BackupId::parse("AB-1"), BackupId::parse("ab-1"));
+        for (one, other) in [
+            ("Archive/Ü.sql", "archive/ü.SQL"),
+            ("cafe\u{301}", "caf\u{e9}"),
+            ("ΟΔΟΣ", "οδοσ"),
+        ] {
+            assert_eq!(BackupId::of_path(one), BackupId::of_path(other), "{one}");
+        }
+        assert_ne!(BackupId::of_path("a/b"), BackupId::of_path("a-b"));
+    }
+
+    #[test]
+    fn paths_that_dropbox_cannot_hold_are_refused_with_the_reason() {
+        let longest = "ü".repeat(NAME_CHARS_MAX);
+        for path in [
+            "a",
+            "a b/c.sql.gz",
+            ".hidden",
+            "a.",
+            " a",
+            "…/日本",
+            &longest,
+        ] {
+            assert!(BackupId::of_path(path).is_ok(), "{path}");
+        }
+        for (path, reason) in [
+            ("", InvalidPath::NotRelative),
+            ("/a", InvalidPath::NotRelative),
+            ("a/", InvalidPath::NotRelative),
+            ("a//b", InvalidPath::NotRelative),
+            ("a/../b", InvalidPath::NotRelative),
+            (".", InvalidPath::NotRelative),
+            ("a\nb", InvalidPath::Control),
+            ("a\u{7f}", InvalidPath::Control),
+            ("a\\b", InvalidPath::Backslash),
+            ("a /b", InvalidPath::TrailingSpace),
+            (&"x".repeat(256), InvalidPath::TooLong),
+        ] {
+            assert_eq!(BackupId::of_path(path), Err(reason), "{path:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_is_refused_or_stays_below_the_folder(path in "[./\\\\a-c \n]{0,12}|\\PC{0,20}") {
+            if let Ok(id) = BackupId::of_path(&path) {
+                let parts = std::path::Path::new(id.as_str()).components();
+                let plain = |part| matches!(part, std::path::Component::Normal(_));
+                prop_assert!(parts.clone().all(plain));
+                prop_assert_eq!(parts.count(), path.split('/').count());
+                prop_assert_eq!(BackupId::try_from(String::from(id.clone())), Ok(id));
+            }
+        }
+
+        #[test]
+        fn an_id_of_a_server_is_the_same_read_as_a_path(text in "[A-Za-z0-9-]{1,64}") {
+            let id = BackupId::parse(&text).unwrap();
+            let path = BackupId::of_path(&text).unwrap();
+            prop_assert_eq!(id.key(), path.key());
+        }
     }
 }

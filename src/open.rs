@@ -8,6 +8,7 @@ use crate::http::{self, Client, Peer, Trust};
 use crate::plugin::config::Settings;
 use crate::plugin::{PluginFolder, ucrm};
 use crate::source::Source;
+use crate::source::directory::Directory;
 use crate::source::uisp::Uisp;
 
 /// Why an end could not be opened; a whole message for the admin.
@@ -42,6 +43,13 @@ pub fn source(
     settings: &Settings,
     stop: &Stop,
 ) -> Result<Box<dyn Source>, Vec<Error>> {
+    if let Some(directory) = &settings.backup_directory {
+        log::info!(
+            "The folder {} is mirrored instead of UISP's backups, because data/config.json names it as \"backupDirectory\".",
+            directory.display()
+        );
+        return Ok(Box::new(Directory::new(directory.clone())));
+    }
     let base = ucrm::uisp_api_url(&folder.ucrm()).map_err(Error::from);
     match (settings.uisp_token.clone(), base) {
         (Some(token), Ok(base)) => match Uisp::new(base, token, stop.clone()) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::advice;
+use crate::backup_id::BackupId;
 use crate::clock::{self, Stop, StopReason};
 use crate::dropbox::files::Entry;
 use crate::dropbox::users::Space;
@@ -25,7 +26,7 @@ use crate::plugin::lock::{self, Lock};
 use crate::plugin::{PluginFolder, atomic, log as plugin_log};
 use crate::secret::Secret;
 use crate::setup::{Authorized, NotAuthorized, Setup};
-use crate::source::{self, Listing, Source};
+use crate::source::{self, Kind, Listing, Source};
 use crate::state::{self, Opened, RunRecord, State};
 use crate::text;
 
@@ -106,7 +107,10 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         .carry_out(),
         None => Outcome::NotMirrored,
     };
-    if let Outcome::Mirrored { summary, .. } = &outcome {
+    // Without UISP there is nobody to be asked.
+    if let Outcome::Mirrored { summary, .. } = &outcome
+        && state.memory.backup_folder.is_none()
+    {
         continue_later(folder, &stop, summary, &mut state.memory.continuations);
     }
     if !matches!(outcome, Outcome::Setup(NotAuthorized::Waiting)) {
@@ -410,7 +414,8 @@ impl Run<'_> {
 
     fn mirror(&mut self, source: &dyn Source, dropbox: &Dropbox) -> Outcome {
         let settings = self.settings;
-        let fresh_backup_failed = settings.create_backup && !create_backup(source);
+        let creates = settings.create_backup && source.kind() == Kind::Uisp;
+        let fresh_backup_failed = creates && !create_backup(source);
         let asks_for_space = !self.state.memory.space_is_unknowable;
         let Some(survey) = Survey::new(source, dropbox, settings, asks_for_space) else {
             return Outcome::NotMirrored;
@@ -420,16 +425,27 @@ impl Run<'_> {
         }
         self.note_space(survey.space);
         let zone = self.zone(survey.timezone);
-        let listing = usable_listing(survey.listing);
+        let listing = usable_listing(survey.listing, source.kind());
         let (Some(listing), Some(entries)) = (listing, usable_entries(survey.entries)) else {
             return Outcome::NotMirrored;
         };
         let memory = &self.state.memory;
         let now = clock::now();
         let plan = survey::plan(&listing, &entries, memory, settings, zone, now);
-        let inventory = inventory::take(&listing, &entries, &plan, &memory.mirrored, now);
+        let inventory = inventory::take(
+            &listing,
+            &entries,
+            survey::naming(settings, zone),
+            &plan,
+            &memory.mirrored,
+            now,
+        );
         self.state.memory.inventory = Some(inventory);
-        announce(&plan, &listing);
+        self.state
+            .memory
+            .backup_folder
+            .clone_from(&settings.backup_directory);
+        announce(&plan, &listing, source.kind());
         let mut summary = Mirror {
             source,
             dropbox,
@@ -520,7 +536,10 @@ fn log_all<T>(opened: Result<T, Vec<open::Error>>) -> Option<T> {
 
 /// Has the source make a fresh backup; returns whether it did.
 fn create_backup(source: &dyn Source) -> bool {
-    log::info!("{} makes a fresh backup first.", source.name());
+    log::info!(
+        "{} makes a fresh backup first.",
+        source.kind().name_at_start()
+    );
     match source.create() {
         Ok(()) => true,
         // The rest of the run says so.
@@ -535,9 +554,10 @@ fn create_backup(source: &dyn Source) -> bool {
     }
 }
 
-fn usable_listing(listing: Result<Listing, source::Error>) -> Option<Listing> {
+fn usable_listing(listing: Result<Listing, source::Error>, kind: Kind) -> Option<Listing> {
+    let source = kind.name_at_start();
     listing
-        .map_err(|error| log::error!("UISP's list of backups could not be read, so nothing is mirrored and nothing is deleted. {}. Cause: {error}.", advice::listing(&error)))
+        .map_err(|error| log::error!("{source}'s list of backups could not be read, so nothing is mirrored and nothing is deleted. {}. Cause: {error}.", advice::listing(&error)))
         .ok()
 }
 
@@ -548,16 +568,21 @@ fn usable_entries(entries: Result<Vec<Entry>, dropbox::Error>) -> Option<Vec<Ent
 }
 
 /// Says what is going to happen, and what needs attention.
-fn announce(plan: &Plan, listing: &Listing) {
+fn announce(plan: &Plan, listing: &Listing, kind: Kind) {
+    let (source, source_at_start) = (kind.name(), kind.name_at_start());
     for problem in &listing.problems {
-        log::warn!("UISP's list of backups has a row that cannot be used: {problem}.");
+        log::warn!(
+            "{source_at_start}'s list of backups has an entry that cannot be used: {problem}."
+        );
     }
     match plan.unfit {
         Some(Unfit::BadRows) => log::warn!(
-            "Because UISP's list has rows that cannot be used, nothing is deleted in Dropbox in this run; usable backups are uploaded. If this repeats, report it with the lines above."
+            "Because {source}'s list has entries that cannot be used, nothing is deleted in Dropbox in this run; usable backups are uploaded. If this repeats, {}.",
+            advice::unusable_entries(kind)
         ),
         Some(Unfit::NothingFinished) => log::warn!(
-            "UISP lists no finished backup, so nothing is deleted in Dropbox. Check in UISP under Settings, Backups, that backups are made."
+            "{source_at_start} lists no finished backup, so nothing is deleted in Dropbox. {}.",
+            advice::nothing_finished(kind)
         ),
         None => {}
     }
@@ -567,26 +592,106 @@ fn announce(plan: &Plan, listing: &Listing) {
         .filter(|backup| backup.finished)
         .count();
     log::info!(
-        "UISP has {}: {} to upload, {} to compare, {} unchanged.",
+        "{source_at_start} has {}: {} to upload, {} to compare, {} unchanged.",
         text::count(finished, "finished backup"),
         plan.uploads.len(),
         plan.verifications.len(),
         plan.unchanged
     );
+    if kind == Kind::Folder {
+        announce_files(plan, listing);
+    }
     let held: Vec<&str> = plan.kept_as(KeepReason::OnHold).collect();
     if !held.is_empty() {
         log::warn!(
-            "{} in Dropbox would be deleted because UISP no longer lists their backups, but that is most of what the mirror holds, as after restoring UISP from one of these backups. Nothing of it is deleted: {}. If the backups were deleted on purpose, tick \"Confirm clean-up\" in the plugin's configuration and save; otherwise there is nothing to do.",
+            "{} in Dropbox would be deleted because {source} no longer lists their backups, but that is most of what the mirror holds, as after {}. Nothing of it is deleted: {}. If the backups were deleted on purpose, {}; otherwise there is nothing to do.",
             text::count(held.len(), "file"),
-            text::list(held.iter().copied(), NAMES_IN_A_LINE)
+            advice::sudden_loss(kind),
+            text::list(held.iter().copied(), NAMES_IN_A_LINE),
+            advice::confirm_cleanup(kind)
         );
     }
     let unknown: Vec<&str> = plan.kept_as(KeepReason::NeverSeen).collect();
     if !unknown.is_empty() {
         log::info!(
-            "Kept {} in Dropbox that this installation never saw in UISP (from another server, or from before): {}.",
+            "Kept {} in Dropbox that this installation never saw in {source} (from another server, or from before): {}.",
             text::count(unknown.len(), "backup"),
             text::list(unknown.iter().copied(), NAMES_IN_A_LINE)
         );
+    }
+}
+
+/// Says what is special about backups that are files and may change.
+fn announce_files(plan: &Plan, listing: &Listing) {
+    if !listing.passed_over.is_empty() {
+        log::warn!(
+            "Dropbox cannot hold some files of the backup folder, so they are not mirrored: {}. Rename them, or move them out of the folder.",
+            listing.passed_over.join("; ")
+        );
+    }
+    if !listing.renamed.is_empty() {
+        log::info!(
+            "Dropbox takes some names of the backup folder for the same, so these files have other names there: {}.",
+            listing.renamed.join("; ")
+        );
+    }
+    for upload in &plan.uploads {
+        let Some(replaced) = &upload.replaces else {
+            continue;
+        };
+        if let Some((before, after)) = upload.sudden_shrink() {
+            log::warn!(
+                "\"{}\" has suddenly become much smaller: {} instead of {}. It replaces the copy in Dropbox all the same. Check whether it is a whole backup; if not, Dropbox keeps the larger one among the file's previous versions, as a rule for 30 days.",
+                upload.name,
+                text::bytes(after),
+                text::bytes(before)
+            );
+        } else if !replaced.is_outdated {
+            log::warn!(
+                "The copy of \"{}\" in Dropbox is not what this program stored there or knows ({} instead of {}). {}. It is replaced now; there is nothing to do.",
+                upload.name,
+                text::bytes(replaced.file.size),
+                text::bytes(upload.backup.version.map_or(0, |version| version.bytes)),
+                advice::differing_copy(Kind::Folder)
+            );
+        }
+    }
+    announce_waiting(plan, listing);
+}
+
+/// Names the files of a backup folder that have no finished backup, by their reasons.
+fn announce_waiting(plan: &Plan, listing: &Listing) {
+    let (mut young, mut empty, mut emptied, mut others) = (vec![], vec![], vec![], vec![]);
+    for backup in listing.backups.iter().filter(|backup| !backup.finished) {
+        let has_copy = || {
+            let mut copies = plan.kept_as(KeepReason::Unfinished);
+            copies.any(|name| BackupId::of_path(name).as_ref() == Ok(&backup.id))
+        };
+        let names = match backup.version {
+            Some(version) if version.bytes > 0 => &mut young,
+            Some(_) if has_copy() => &mut emptied,
+            Some(_) => &mut empty,
+            None => &mut others,
+        };
+        names.push(backup.id.as_str());
+    }
+    let quoted = |names: &[&str]| text::list(names.iter().copied(), NAMES_IN_A_LINE);
+    if !emptied.is_empty() {
+        log::warn!(
+            "Some files of the backup folder are empty now, but not their copies in Dropbox, which stay: {}. Check the program that makes these backups, and whether its disk is full.",
+            quoted(&emptied)
+        );
+    }
+    for (names, reason) in [
+        (
+            young,
+            "changed within the last minute and may still be growing",
+        ),
+        (empty, "empty"),
+        (others, "links or no files"),
+    ] {
+        if !names.is_empty() {
+            log::info!("Not copied, because {reason}: {}.", quoted(&names));
+        }
     }
 }

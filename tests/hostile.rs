@@ -29,7 +29,7 @@ use backup_sync_dropbox::dropbox::content_hash::ContentHash;
 use backup_sync_dropbox::dropbox::{Error, RouteFailure};
 use backup_sync_dropbox::http::retry::{Retry, Retryable, next_wait};
 use backup_sync_dropbox::http::{Client, Patience, Peer, Trust, excerpt};
-use backup_sync_dropbox::mirror::names;
+use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::plugin::{config, ucrm};
 use backup_sync_dropbox::secret::Secret;
 use backup_sync_dropbox::source::uisp::Uisp as UispClient;
@@ -605,7 +605,7 @@ fn huge_and_deep_files_cost_bounded_memory() {
     fs::create_dir(world.data("transfers")).unwrap();
     sparse(
         &world,
-        &format!("transfers/{}.journal", Backup::numbered(1, 0).id),
+        &journal_of(&Backup::numbered(1, 0).id),
         2 * gigabyte,
     );
     assert_eq!(run_bounded(&world, "a journal of 2 GB"), Some(0));
@@ -868,12 +868,12 @@ proptest! {
 
     #[test]
     fn a_name_is_recognised_exactly_if_it_could_have_been_given(name in "(unms-backup-)?[0-9+ -]{7,9}-[0-9]{3,5}_[a-zA-Z0-9_.é-]{0,10}(\\.unms)?") {
-        if let Some(id) = names::recognise(&name) {
+        if let Some(id) = Naming::Dated(Tz::UTC).recognise(&name) {
             // There is a backup for which this very name is given.
             let time = name.get(12..25).unwrap();
             let time = chrono::NaiveDateTime::parse_from_str(time, "%Y%m%d-%H%M").unwrap().and_utc();
-            let backup = Listed { id, finished: true, created_at: time };
-            prop_assert_eq!(names::file_name(&backup, Tz::UTC), name);
+            let backup = Listed { id, finished: true, created_at: time, version: None };
+            prop_assert_eq!(Naming::Dated(Tz::UTC).file_name(&backup), name);
         }
     }
 
@@ -881,9 +881,9 @@ proptest! {
     fn a_given_name_is_recognised_in_every_timezone(id in "[a-zA-Z0-9-]{1,64}", minutes in 0..4_220_000_000i64, zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec())) {
         let created_at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::minutes(minutes);
         prop_assume!(created_at < "9999-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap());
-        let backup = Listed { id: BackupId::parse(&id).unwrap(), finished: true, created_at };
-        let name = names::file_name(&backup, zone);
-        prop_assert_eq!(names::recognise(&name).map(|found| found.to_string()), Some(id), "{}", name);
+        let backup = Listed { id: BackupId::parse(&id).unwrap(), finished: true, created_at, version: None };
+        let name = Naming::Dated(zone).file_name(&backup);
+        prop_assert_eq!(Naming::Dated(Tz::UTC).recognise(&name).map(|found| found.to_string()), Some(id), "{}", name);
     }
 
     #[test]
@@ -979,19 +979,25 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let journals = Journals::new(folder.path().join("transfers"));
         let id = BackupId::parse("a").unwrap();
-        let path = folder.path().join("transfers/a.journal");
+        let path = folder.path().join(journal_of("a"));
         fs::create_dir(folder.path().join("transfers")).unwrap();
         fs::write(&path, &bytes).unwrap();
-        let _ = journals.unfinished(&id);
+        let _ = journals.unfinished(&id, None);
         // Behind a sound first line.
         let head = json!({"version": 1, "session_id": "s", "started_at": Utc::now()});
         fs::write(&path, format!("{head}\n{}\n", lines.join("\n"))).unwrap();
-        if let Some(found) = journals.unfinished(&id) {
+        if let Some(found) = journals.unfinished(&id, None) {
             prop_assert!(found.blocks.len() <= lines.len());
         }
-        journals.retain(|_| false);
+        journals.retain([]);
         prop_assert!(!path.exists());
     }
+}
+
+/// Where the journal of a backup with this id lies, below the data folder.
+fn journal_of(id: &str) -> String {
+    let hash = sandbox::dropbox::content_hash(id.to_lowercase().as_bytes());
+    format!("transfers/{hash}.journal")
 }
 
 /// A UISP whose answers are set at will, and the library's client for it.

@@ -11,13 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_sync_dropbox::backup_id::BackupId;
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
 use backup_sync_dropbox::dropbox::files::{Entry, FileMetadata};
-use backup_sync_dropbox::mirror::names;
+use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{KeepReason, Plan, Unfit, World};
 use backup_sync_dropbox::source::{Backup, Listing};
 use backup_sync_dropbox::state::{Mirrored, Seen};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 use proptest::prelude::*;
+
+/// UISP's.
+const NAMING: Naming = Naming::Dated(Tz::UTC);
 
 /// A world that owns its parts.
 #[derive(Clone, Debug)]
@@ -45,6 +48,7 @@ fn backup(text: &str, finished: bool) -> Backup {
         id: id(text),
         finished,
         created_at: day(-100),
+        version: None,
     }
 }
 
@@ -60,7 +64,7 @@ fn file(name: &str) -> FileMetadata {
 }
 
 fn name(text: &str) -> String {
-    names::file_name(&backup(text, true), Tz::UTC)
+    NAMING.file_name(&backup(text, true))
 }
 
 fn mirrored() -> Mirrored {
@@ -69,6 +73,7 @@ fn mirrored() -> Mirrored {
         content_hash: ContentHash::of(b"x"),
         bytes: 1,
         verified_at: day(-1),
+        version: None,
     }
 }
 
@@ -78,7 +83,7 @@ impl Case {
         Self {
             listing: Listing {
                 backups: listed.iter().map(|id| backup(id, true)).collect(),
-                problems: Vec::new(),
+                ..Listing::default()
             },
             entries: ids.iter().map(|id| Entry::File(file(&name(id)))).collect(),
             seen: ids.iter().map(|text| (id(text), Seen::default())).collect(),
@@ -99,7 +104,7 @@ impl Case {
             mirrored: &self.mirrored,
             confirm_cleanup: self.confirm_cleanup,
             keep_deleted_days: self.keep_deleted_days,
-            zone: Tz::UTC,
+            naming: NAMING,
             now: self.now,
         })
     }
@@ -131,7 +136,7 @@ impl Case {
         self.entries
             .iter()
             .filter_map(|entry| match entry {
-                Entry::File(file) => names::recognise(&file.name),
+                Entry::File(file) => NAMING.recognise(&file.name),
                 Entry::Other(_) => None,
             })
             .collect()
@@ -449,7 +454,7 @@ proptest! {
         for deletion in plan.deletions_after(true) {
             let in_folder = case.entries.contains(&Entry::File(deletion.file.clone()));
             prop_assert!(in_folder);
-            prop_assert_eq!(names::recognise(&deletion.file.name), Some(deletion.id.clone()));
+            prop_assert_eq!(NAMING.recognise(&deletion.file.name), Some(deletion.id.clone()));
             prop_assert!(case.listing.problems.is_empty());
             prop_assert!(finished);
             prop_assert!(!case.listing.backups.iter().any(|backup| backup.id == deletion.id));
@@ -502,7 +507,7 @@ proptest! {
             .collect();
         prop_assert!(managed.is_superset(&finished));
         let kept: BTreeSet<BackupId> =
-            plan.kept.iter().filter_map(|kept| names::recognise(&kept.name)).collect();
+            plan.kept.iter().filter_map(|kept| NAMING.recognise(&kept.name)).collect();
         let others: BTreeSet<BackupId> = managed.difference(&finished).cloned().collect();
         prop_assert_eq!(others, kept, "what stays without a backup is named with its reason");
     }

@@ -27,7 +27,8 @@ const POLL_TOTAL: Duration = Duration::from_secs(600);
 /// A file as Dropbox describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct FileMetadata {
-    /// Last component of the path, in the letter case in which it was first written.
+    /// Last component of the path, in the letter case in which it was first written. In a listing that
+    /// includes subfolders, the path below the listed folder.
     pub name: String,
     /// The path in Dropbox's lower-casing; absent for files that are not mounted.
     pub path_lower: Option<String>,
@@ -99,6 +100,7 @@ struct WireEntry {
     tag: String,
     name: Option<String>,
     path_lower: Option<String>,
+    path_display: Option<String>,
     rev: Option<String>,
     size: Option<u64>,
     content_hash: Option<ContentHash>,
@@ -122,22 +124,32 @@ struct Batch {
     entries: Vec<Value>,
 }
 
+/// How far a listing reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// What is directly in the folder.
+    Folder,
+    /// Everything below it.
+    Subfolders,
+}
+
 impl Dropbox {
-    /// Everything directly in `folder` (`""` is the root), page by page to the end.
+    /// Everything in `folder` (`""` is the root), page by page to the end.
     ///
     /// A folder that does not exist yet is empty, except for the root, which exists. A listing that broke off in the middle is an
     /// error, never a shorter listing.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn list_folder(&self, folder: &str) -> Result<Vec<Entry>, Error> {
+    pub fn list_folder(&self, folder: &str, depth: Depth) -> Result<Vec<Entry>, Error> {
         const LIST: &str = "files/list_folder";
         const CONTINUE: &str = "files/list_folder/continue";
         // `reset` and `path` errors of `continue` mean: start over. Twice is a fault.
         let mut starts = 0;
         'start: loop {
             starts += 1;
-            let argument = json!({"path": folder, "recursive": false, "limit": 2000});
+            let recursive = depth == Depth::Subfolders;
+            let argument = json!({"path": folder, "recursive": recursive, "limit": 2000});
             let mut page: Page = match self.rpc(LIST, &argument) {
                 Ok(page) => page,
                 // The root is always there; what says otherwise is a fault.
@@ -146,7 +158,10 @@ impl Dropbox {
             };
             let mut entries = Vec::new();
             for _ in 0..PAGES_MAX {
-                for entry in page.entries {
+                for mut entry in page.entries {
+                    if recursive {
+                        entry.name = path_below(folder, &entry);
+                    }
                     entries.extend(parse_entry(LIST, entry)?);
                 }
                 if !page.has_more {
@@ -379,6 +394,14 @@ fn parse_file(route: &'static str, entry: Value) -> Result<FileMetadata, Error> 
         route,
         cause: format!("a file's metadata: {error}"),
     })
+}
+
+/// An entry's path below the listed folder; that of the folder itself is empty.
+fn path_below(folder: &str, entry: &WireEntry) -> Option<String> {
+    let path = entry.path_display.as_ref().or(entry.path_lower.as_ref())?;
+    // Counted, not compared: the letter case of the folders in a displayed path is not certain.
+    let above = folder.split('/').count();
+    Some(path.split('/').skip(above).collect::<Vec<_>>().join("/"))
 }
 
 /// `None` for an entry that says that something was deleted.

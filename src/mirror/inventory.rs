@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use super::names;
+use super::names::Naming;
 use super::plan::{KeepReason, Plan};
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{Entry, FileMetadata};
@@ -18,14 +18,15 @@ const KEPT_MAX: usize = 500;
 pub fn take(
     listing: &Listing,
     entries: &[Entry],
+    naming: Naming,
     plan: &Plan,
     mirrored: &BTreeMap<BackupId, Mirrored>,
     now: DateTime<Utc>,
 ) -> Inventory {
     let unverified: BTreeSet<&BackupId> = plan.verifications.iter().map(|v| &v.backup.id).collect();
     let mut files = BTreeMap::new();
-    for file in managed(entries) {
-        if let Some(id) = names::recognise(&file.name) {
+    for file in managed(entries, naming) {
+        if let Some(id) = naming.recognise(&file.name) {
             files.entry(id).or_insert(file);
         }
     }
@@ -52,10 +53,10 @@ pub fn take(
         .map(|kept| (kept.name.as_str(), kept.reason))
         .collect();
     let is_kept = |file: &&FileMetadata| {
-        let id = names::recognise(&file.name);
+        let id = naming.recognise(&file.name);
         id.is_some_and(|id| listed.get(&id).is_none_or(|listed| !listed.finished))
     };
-    let kept = || managed(entries).filter(is_kept);
+    let kept = || managed(entries, naming).filter(is_kept);
     Inventory {
         taken_at: now,
         kept_count: kept().count(),
@@ -81,11 +82,11 @@ pub fn stored(file: &FileMetadata) -> StoredFile {
 }
 
 /// Managed files, newest first: the name begins with the time.
-fn managed(entries: &[Entry]) -> impl Iterator<Item = &FileMetadata> {
+fn managed(entries: &[Entry], naming: Naming) -> impl Iterator<Item = &FileMetadata> {
     let mut files: Vec<&FileMetadata> = entries
         .iter()
         .filter_map(|entry| match entry {
-            Entry::File(file) if names::recognise(&file.name).is_some() => Some(file),
+            Entry::File(file) if naming.recognise(&file.name).is_some() => Some(file),
             _ => None,
         })
         .collect();

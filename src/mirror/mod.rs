@@ -6,11 +6,9 @@ pub mod plan;
 pub mod survey;
 pub mod transfer;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::advice;
-use crate::backup_id::BackupId;
 use crate::clock::{self, Stop, Stopwatch};
 use crate::dropbox::Dropbox;
 use crate::dropbox::content_hash::Digested;
@@ -19,7 +17,7 @@ use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::source::{Backup, Source};
 use crate::state::{Mirrored, State, StoredFile};
 use crate::text;
-use plan::{Deletion, Plan, Verification};
+use plan::{Deletion, Plan, Replaced, Verification};
 use transfer::{Job, Observer, Outcome, UnderWay};
 
 /// What a run did, for its last line and its record.
@@ -77,19 +75,15 @@ impl Mirror<'_> {
         memory.seen.clone_from(&plan.seen);
         memory.on_hold.clone_from(&plan.on_hold);
         memory.mirrored.retain(|id, _| plan.seen.contains_key(id));
-        let sent: BTreeSet<&BackupId> = plan.transferred().map(|backup| &backup.id).collect();
-        self.state.journals.retain(|id| sent.contains(id));
+        let sent = plan.transferred().map(|backup| &backup.id);
+        self.state.journals.retain(sent);
         // What was seen is on disk before anything is done on the strength of it.
         self.save(&mut summary);
 
         let mut jobs: Vec<Job> = plan
             .uploads
             .iter()
-            .map(|upload| Job {
-                backup: upload.backup.clone(),
-                path: self.path_of(&upload.name),
-                mode: WriteMode::Add,
-            })
+            .map(|upload| self.job(&upload.backup, &upload.name, upload.replaces.as_ref()))
             .collect();
         let mut room_made = self.send(&jobs, plan, &mut summary, false);
         jobs = self.verify_all(&plan.verifications, &mut summary);
@@ -108,6 +102,17 @@ impl Mirror<'_> {
             );
         }
         summary
+    }
+
+    fn job(&self, backup: &Backup, name: &str, replaces: Option<&Replaced>) -> Job {
+        Job {
+            backup: backup.clone(),
+            name: name.to_owned(),
+            path: self.path_of(name),
+            mode: replaces.map_or(WriteMode::Add, |replaced| {
+                WriteMode::Update(replaced.file.rev.clone())
+            }),
+        }
     }
 
     /// Sends `jobs`. If Dropbox runs out of space, does the deletions that are due and tries once
@@ -175,13 +180,13 @@ impl Mirror<'_> {
             summary.replaced += 1;
             log::info!(
                 "Replaced \"{}\" ({size} in {}).",
-                file.name,
+                job.name,
                 text::duration(took)
             );
         } else {
             log::info!(
                 "Uploaded \"{}\" ({size} in {}).",
-                file.name,
+                job.name,
                 text::duration(took)
             );
         }
@@ -194,6 +199,7 @@ impl Mirror<'_> {
             content_hash: digested.content_hash,
             bytes: digested.bytes,
             verified_at: clock::now(),
+            version: backup.version,
         };
         if let Some(inventory) = &mut self.state.memory.inventory {
             let file = StoredFile {
@@ -211,10 +217,19 @@ impl Mirror<'_> {
     /// Compares files that this installation did not upload with their backups; returns the jobs
     /// that replace those which differ.
     fn verify_all(&mut self, verifications: &[Verification], summary: &mut Summary) -> Vec<Job> {
-        if !verifications.is_empty() {
+        let source = self.source.kind().name();
+        let outdated = verifications.iter().filter(|v| v.is_outdated).count();
+        let unknown = verifications.len() - outdated;
+        if unknown > 0 {
             log::info!(
-                "{} in Dropbox will be compared with UISP's once, because another program may have put them there.",
-                text::count(verifications.len(), "file")
+                "{} in Dropbox will be compared with {source}'s once, because another program may have put them there.",
+                text::count(unknown, "file")
+            );
+        }
+        if outdated > 0 {
+            log::info!(
+                "{} in Dropbox will be compared with {source}'s, because the time of the latter has changed, but not the length.",
+                text::count(outdated, "file")
             );
         }
         let mut saved = Stopwatch::start();
@@ -224,13 +239,17 @@ impl Mirror<'_> {
                 summary.left += verifications.len() - index;
                 break;
             }
-            let Verification { backup, file } = verification;
+            let Verification {
+                backup,
+                file,
+                is_outdated,
+            } = verification;
             let name = &file.name;
             match transfer::digest(self.source, backup, self.stop) {
                 Ok(digested) if equals(file, digested) => {
                     summary.verified += 1;
                     log::info!(
-                        "Verified \"{name}\": it equals UISP's backup ({}).",
+                        "Verified \"{name}\": it equals its backup in {source} ({}).",
                         text::bytes(digested.bytes)
                     );
                     self.remember(backup, file, digested);
@@ -241,22 +260,26 @@ impl Mirror<'_> {
                     }
                 }
                 Ok(digested) => {
-                    log::warn!(
-                        "\"{name}\" in Dropbox differs from UISP's backup ({} instead of {}). It was probably cut off or damaged when another program uploaded it. It is replaced now; there is nothing to do.",
-                        text::bytes(file.size),
-                        text::bytes(digested.bytes)
-                    );
-                    differing.push(Job {
-                        backup: backup.clone(),
-                        path: self.path_of(name),
-                        mode: WriteMode::Update(file.rev.clone()),
-                    });
+                    if !is_outdated {
+                        log::warn!(
+                            "\"{name}\" in Dropbox differs from its backup in {source} ({} instead of {}). {}. It is replaced now; there is nothing to do.",
+                            text::bytes(file.size),
+                            text::bytes(digested.bytes),
+                            advice::differing_copy(self.source.kind())
+                        );
+                    }
+                    let replaced = Replaced {
+                        file: file.clone(),
+                        is_outdated: *is_outdated,
+                    };
+                    differing.push(self.job(backup, name, Some(&replaced)));
                 }
                 Err(crate::source::Error::Stopped(_)) => summary.left += 1,
+                Err(error @ crate::source::Error::InUse) => left_in_use(name, &error, summary),
                 Err(error) => {
                     summary.failed += 1;
                     log::error!(
-                        "\"{name}\" could not be compared with UISP's backup. {}. Cause: {error}.",
+                        "\"{name}\" could not be compared with its backup in {source}. {}. Cause: {error}.",
                         advice::source(&error)
                     );
                 }
@@ -303,7 +326,8 @@ impl Mirror<'_> {
                 if let Some(inventory) = &mut self.state.memory.inventory {
                     inventory.note_deleted(name);
                 }
-                log::info!("Deleted \"{name}\", which UISP no longer has.");
+                let source = self.source.kind().name();
+                log::info!("Deleted \"{name}\", which {source} no longer has.");
             }
             Err(error) => {
                 summary.failed += 1;
@@ -347,11 +371,14 @@ impl Observer for Sending<'_, '_, '_> {
                 .note_stored(job, &file, digested, took, self.summary),
             Outcome::NotBegun => self.not_begun.push(index),
             Outcome::Failed(error) if error.is_stopped() => self.summary.left += 1,
+            Outcome::Failed(error) if error.is_in_use() => {
+                left_in_use(&job.name, &error, self.summary);
+            }
             Outcome::Failed(error) => match &mut self.short_of_space {
                 Some(jobs) if error.is_out_of_space() => jobs.push(index),
                 _ => {
                     self.summary.failed += 1;
-                    log::error!("{}", upload_failed(job.name(), &error));
+                    log::error!("{}", upload_failed(&job.name, &error));
                 }
             },
         }
@@ -362,7 +389,7 @@ impl Observer for Sending<'_, '_, '_> {
     }
 
     fn under_way(&mut self, transfers: &[UnderWay]) {
-        let line = |transfer: &UnderWay| progress_line(self.jobs[transfer.job].name(), transfer);
+        let line = |transfer: &UnderWay| progress_line(&self.jobs[transfer.job].name, transfer);
         plugin_log::progress(&transfers.iter().map(line).collect::<Vec<_>>());
     }
 }
@@ -383,6 +410,13 @@ fn progress_line(name: &str, transfer: &UnderWay) -> String {
     format!(
         "{PROGRESS_START}{name}\": {percent} %, {held} of {length}, {rate_text}/s, {left} left."
     )
+}
+
+fn left_in_use(name: &str, cause: &dyn std::error::Error, summary: &mut Summary) {
+    summary.left += 1;
+    log::warn!(
+        "\"{name}\" is left for the next run, because it changed while it was read. Nothing of it was stored, and an earlier copy in Dropbox stays. There is nothing to do unless this repeats. Cause: {cause}."
+    );
 }
 
 fn equals(file: &FileMetadata, digested: Digested) -> bool {

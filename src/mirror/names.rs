@@ -1,5 +1,7 @@
-//! The names of managed files: `unms-backup-YYYYMMDD-HHMM_<id>.unms`, as plugin 1.2.2 gave them.
-//! Pure.
+//! The names of managed files, given and recognised. Pure.
+//!
+//! A server's backup is `unms-backup-YYYYMMDD-HHMM_<id>.unms`, as plugin 1.2.2 named it. A file of a
+//! backup folder keeps its path.
 
 use chrono::NaiveDateTime;
 use chrono_tz::Tz;
@@ -13,16 +15,38 @@ const TIME: &str = "%Y%m%d-%H%M";
 /// Length of a time in a name, `20201204-1328`.
 const TIME_LENGTH: usize = 13;
 
-/// The name of a backup's file; its time is in the host's timezone.
-pub fn file_name(backup: &Backup, zone: Tz) -> String {
-    let time = backup.created_at.with_timezone(&zone).format(TIME);
-    format!("{PREFIX}{time}_{}{SUFFIX}", backup.id)
+/// How the files of a source's backups are named below the mirror folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// A name with the time in this timezone and the id, directly in the mirror folder.
+    Dated(Tz),
+    /// The id, which is the path below the backup folder.
+    Paths,
 }
 
-/// The id in a name that the plugin could have given; `None` marks a foreign file.
-///
+impl Naming {
+    /// The name of a backup's file.
+    pub fn file_name(self, backup: &Backup) -> String {
+        match self {
+            Self::Dated(zone) => {
+                let time = backup.created_at.with_timezone(&zone).format(TIME);
+                format!("{PREFIX}{time}_{}{SUFFIX}", backup.id)
+            }
+            Self::Paths => backup.id.to_string(),
+        }
+    }
+
+    /// The id in a name that the plugin could have given; `None` marks a foreign file.
+    pub fn recognise(self, name: &str) -> Option<BackupId> {
+        match self {
+            Self::Dated(_) => recognise_dated(name),
+            Self::Paths => BackupId::of_path(name).ok(),
+        }
+    }
+}
+
 /// The time is not compared with the backup's: it changes with the host's timezone.
-pub fn recognise(name: &str) -> Option<BackupId> {
+fn recognise_dated(name: &str) -> Option<BackupId> {
     let rest = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
     let (time, id) = (rest.get(..TIME_LENGTH)?, rest.get(TIME_LENGTH..)?);
     let digits = |c: char| c.is_ascii_digit() || c == '-';
@@ -44,6 +68,7 @@ mod tests {
             id: BackupId::parse(id).unwrap(),
             finished: true,
             created_at: time.parse().unwrap(),
+            version: None,
         }
     }
 
@@ -54,7 +79,7 @@ mod tests {
             "2020-12-04T17:28:00.123Z",
         );
         assert_eq!(
-            file_name(&backup, chrono_tz::America::Caracas),
+            Naming::Dated(chrono_tz::America::Caracas).file_name(&backup),
             "unms-backup-20201204-1328_f130e825-044e-4d01-8d9f-26b36c0cb9be.unms"
         );
     }
@@ -77,8 +102,21 @@ mod tests {
             "unms-backup-20201204-132ü_a.unms",
             "xunms-backup-20201204-1328_a.unms",
         ] {
-            assert_eq!(recognise(name), None, "{name}");
+            assert_eq!(recognise_dated(name), None, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_of_a_folder_keeps_its_path() {
+        let id = BackupId::of_path("archive/2026/11/x y.sql.gz").unwrap();
+        let backup = Backup {
+            id: id.clone(),
+            ..backup("a", "2026-11-21T00:00:00Z")
+        };
+        let name = Naming::Paths.file_name(&backup);
+        assert_eq!(name, "archive/2026/11/x y.sql.gz");
+        assert_eq!(Naming::Paths.recognise(&name), Some(id));
+        assert_eq!(Naming::Paths.recognise("a\\b"), None);
     }
 
     proptest! {
@@ -89,13 +127,16 @@ mod tests {
             zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()),
         ) {
             let created_at = DateTime::from_timestamp(seconds, 0).unwrap();
-            let backup = Backup { id: BackupId::parse(&id).unwrap(), finished: true, created_at };
-            prop_assert_eq!(recognise(&file_name(&backup, zone)), Some(backup.id));
+            let id = BackupId::parse(&id).unwrap();
+            let backup = Backup { id, finished: true, created_at, version: None };
+            let naming = Naming::Dated(zone);
+            prop_assert_eq!(naming.recognise(&naming.file_name(&backup)), Some(backup.id));
         }
 
         #[test]
         fn no_name_panics(name in any::<String>()) {
-            let _ = recognise(&name);
+            let _ = Naming::Dated(Tz::UTC).recognise(&name);
+            let _ = Naming::Paths.recognise(&name);
         }
     }
 }

@@ -16,9 +16,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
-use super::names;
+use super::names::Naming;
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{Entry, FileMetadata};
 use crate::source::{Backup, Listing};
@@ -32,7 +31,7 @@ const DELETIONS_UNSUSPICIOUS: usize = 3;
 pub struct World<'a> {
     /// The source's list.
     pub listing: &'a Listing,
-    /// What is directly in the mirror folder.
+    /// What is in the mirror folder.
     pub entries: &'a [Entry],
     /// Ids met before.
     pub seen: &'a BTreeMap<BackupId, Seen>,
@@ -44,8 +43,8 @@ pub struct World<'a> {
     pub confirm_cleanup: bool,
     /// Days for which a deleted backup stays in Dropbox.
     pub keep_deleted_days: u32,
-    /// The host's timezone, for new names.
-    pub zone: Tz,
+    /// How files are named.
+    pub naming: Naming,
     /// The time of the run; never before that of an earlier one.
     pub now: DateTime<Utc>,
 }
@@ -53,9 +52,9 @@ pub struct World<'a> {
 /// What a run is going to do, and what will be remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Backups that are not in Dropbox, newest first.
+    /// Backups that are not in Dropbox, or not in this version, newest first.
     pub uploads: Vec<Upload>,
-    /// Files that this installation has not compared with their backups yet, newest first.
+    /// Files that have not been compared with this version of their backups yet, newest first.
     pub verifications: Vec<Verification>,
     deletions: Vec<Deletion>,
     /// Managed files without a finished backup that stay, and why.
@@ -77,6 +76,17 @@ pub struct Upload {
     pub backup: Backup,
     /// Its file's name.
     pub name: String,
+    /// What is there now and is replaced, if anything is.
+    pub replaces: Option<Replaced>,
+}
+
+/// A file that another one replaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// The version that the plan was made for.
+    pub file: FileMetadata,
+    /// It equals an earlier version of its backup; otherwise nobody knows where it is from.
+    pub is_outdated: bool,
 }
 
 /// A file to be compared with its backup, and replaced if it differs.
@@ -86,6 +96,18 @@ pub struct Verification {
     pub backup: Backup,
     /// The file.
     pub file: FileMetadata,
+    /// It equals an earlier version of the backup; otherwise nobody knows where it is from.
+    pub is_outdated: bool,
+}
+
+impl Upload {
+    /// The lengths before and after, if the backup became less than half as long: the program that
+    /// makes it may have failed.
+    pub fn sudden_shrink(&self) -> Option<(u64, u64)> {
+        let before = self.replaces.as_ref()?.file.size;
+        let after = self.backup.version?.bytes;
+        (after < before.div_ceil(2)).then_some((before, after))
+    }
 }
 
 /// A file to be deleted.
@@ -133,7 +155,7 @@ pub enum Unfit {
 impl Plan {
     /// Makes the plan.
     pub fn new(world: &World<'_>) -> Self {
-        let managed = managed_files(world.entries);
+        let managed = managed_files(world);
         let listed: BTreeSet<&BackupId> = world.listing.backups.iter().map(|b| &b.id).collect();
         let mut plan = Self {
             unfit: unfit(world.listing),
@@ -181,31 +203,26 @@ impl Plan {
     fn plan_transfers(&mut self, world: &World<'_>, managed: &Managed<'_>) {
         // A foreign file may hold a backup's place under a name that differs in letter case only,
         // which Dropbox takes for the same. If it has the backup's content, that is as good.
-        let foreign: BTreeMap<String, &FileMetadata> = foreign_files(world.entries)
+        let foreign: BTreeMap<String, &FileMetadata> = foreign_files(world)
             .map(|file| (file.name.to_ascii_lowercase(), file))
             .collect();
         for backup in world.listing.backups.iter().filter(|b| b.finished) {
             let files = managed.get(&backup.id).map_or(&[][..], Vec::as_slice);
-            let verified = |file: &&FileMetadata| {
-                let known = world.mirrored.get(&backup.id);
-                known.is_some_and(|known| is_unchanged(known, file))
-            };
-            let name = names::file_name(backup, world.zone);
-            if files.iter().any(verified)
-                || foreign
-                    .get(&name.to_ascii_lowercase())
-                    .is_some_and(verified)
-            {
+            let known = world.mirrored.get(&backup.id);
+            let verified =
+                |file: &&&FileMetadata| known.is_some_and(|known| is_unchanged(known, file));
+            let name = world.naming.file_name(backup);
+            let namesake = foreign.get(&name.to_ascii_lowercase());
+            let equal = files.iter().chain(namesake).find(verified);
+            if equal.is_some() && known.is_some_and(|known| known.version == backup.version) {
                 self.unchanged += 1;
-            } else if let Some(file) = files.first() {
-                self.verifications.push(Verification {
-                    backup: backup.clone(),
-                    file: (*file).clone(),
-                });
+            } else if let Some(file) = equal.or(files.first()) {
+                self.plan_replacement(backup, file, equal.is_some());
             } else {
                 self.uploads.push(Upload {
                     name,
                     backup: backup.clone(),
+                    replaces: None,
                 });
             }
         }
@@ -214,6 +231,27 @@ impl Plan {
             .sort_by_cached_key(|upload| age(&upload.backup));
         self.verifications
             .sort_by_cached_key(|verification| age(&verification.backup));
+    }
+
+    /// A file of another length differs from its backup; for one of the same, the source is read.
+    fn plan_replacement(&mut self, backup: &Backup, file: &FileMetadata, is_outdated: bool) {
+        let (backup, file) = (backup.clone(), file.clone());
+        if backup
+            .version
+            .is_some_and(|version| version.bytes != file.size)
+        {
+            self.uploads.push(Upload {
+                name: file.name.clone(),
+                backup,
+                replaces: Some(Replaced { file, is_outdated }),
+            });
+        } else {
+            self.verifications.push(Verification {
+                backup,
+                file,
+                is_outdated,
+            });
+        }
     }
 
     fn plan_deletions(
@@ -319,11 +357,11 @@ impl Plan {
 /// Managed files by id; an id can have several, from times in different timezones.
 type Managed<'a> = BTreeMap<BackupId, Vec<&'a FileMetadata>>;
 
-fn managed_files(entries: &[Entry]) -> Managed<'_> {
+fn managed_files<'a>(world: &World<'a>) -> Managed<'a> {
     let mut managed = Managed::new();
-    for entry in entries {
+    for entry in world.entries {
         if let Entry::File(file) = entry
-            && let Some(id) = names::recognise(&file.name)
+            && let Some(id) = world.naming.recognise(&file.name)
         {
             managed.entry(id).or_default().push(file);
         }
@@ -334,9 +372,10 @@ fn managed_files(entries: &[Entry]) -> Managed<'_> {
     managed
 }
 
-fn foreign_files(entries: &[Entry]) -> impl Iterator<Item = &FileMetadata> {
-    entries.iter().filter_map(|entry| match entry {
-        Entry::File(file) if names::recognise(&file.name).is_none() => Some(file),
+fn foreign_files<'a>(world: &World<'a>) -> impl Iterator<Item = &'a FileMetadata> {
+    let naming = world.naming;
+    world.entries.iter().filter_map(move |entry| match entry {
+        Entry::File(file) if naming.recognise(&file.name).is_none() => Some(file),
         _ => None,
     })
 }

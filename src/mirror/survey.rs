@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
+use super::names::Naming;
 use super::plan::{Plan, World};
-use crate::dropbox::files::Entry;
+use crate::dropbox::files::{Depth, Entry};
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::plugin::config::Settings;
@@ -16,7 +17,7 @@ use crate::state::Memory;
 pub struct Survey {
     /// The source's list.
     pub listing: Result<Listing, source::Error>,
-    /// Everything in the mirror folder.
+    /// Everything in the mirror folder; below it, too, where the source has paths.
     pub entries: Result<Vec<Entry>, dropbox::Error>,
     /// The source's timezone, or why it is not known.
     pub timezone: Result<Tz, String>,
@@ -32,8 +33,12 @@ impl Survey {
         settings: &Settings,
         asks_for_space: bool,
     ) -> Option<Self> {
+        let depth = match settings.backup_directory {
+            Some(_) => Depth::Subfolders,
+            None => Depth::Folder,
+        };
         std::thread::scope(|scope| {
-            let entries = scope.spawn(|| dropbox.list_folder(&settings.mirror_folder));
+            let entries = scope.spawn(|| dropbox.list_folder(&settings.mirror_folder, depth));
             let timezone = scope.spawn(|| source.timezone());
             let space = scope.spawn(|| asks_for_space.then(|| dropbox.space_usage()));
             let listing = source.list();
@@ -47,6 +52,14 @@ impl Survey {
     }
 }
 
+/// How the configured source's files are named.
+pub fn naming(settings: &Settings, zone: Tz) -> Naming {
+    match settings.backup_directory {
+        Some(_) => Naming::Paths,
+        None => Naming::Dated(zone),
+    }
+}
+
 /// The plan for both lists at the time `now`.
 pub fn plan(
     listing: &Listing,
@@ -56,15 +69,22 @@ pub fn plan(
     zone: Tz,
     now: DateTime<Utc>,
 ) -> Plan {
+    // What was seen in one source's list says nothing about what another one lacks.
+    let (nothing_seen, nothing_held) = Default::default();
+    let (seen, on_hold) = if memory.backup_folder == settings.backup_directory {
+        (&memory.seen, &memory.on_hold)
+    } else {
+        (&nothing_seen, &nothing_held)
+    };
     Plan::new(&World {
         listing,
         entries,
-        seen: &memory.seen,
-        on_hold: &memory.on_hold,
+        seen,
+        on_hold,
         mirrored: &memory.mirrored,
         confirm_cleanup: settings.confirm_cleanup,
         keep_deleted_days: settings.keep_deleted_days,
-        zone,
+        naming: naming(settings, zone),
         now: now.max(memory.latest_time()),
     })
 }

@@ -1,16 +1,17 @@
 //! Where backups come from.
 
 pub mod creation;
+pub mod directory;
 pub mod rows;
 pub mod uisp;
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use crate::backup_id::BackupId;
+use crate::backup_id::{BackupId, Version};
 use crate::clock::StopReason;
 use crate::http;
 use crate::http::retry::{Retry, Retryable};
@@ -27,6 +28,8 @@ pub struct Backup {
     pub finished: bool,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// Which version it is; `None` where a finished backup never changes.
+    pub version: Option<Version>,
 }
 
 /// The source's list, as far as it could be understood.
@@ -36,6 +39,11 @@ pub struct Listing {
     pub backups: Vec<Backup>,
     /// What is wrong with the others, one text each. A list with such rows is unfit for deletions.
     pub problems: Vec<String>,
+    /// What Dropbox cannot hold, and why, one text each. It was passed over; nothing is wrong with
+    /// the rest.
+    pub passed_over: Vec<String>,
+    /// What has another name in Dropbox than at the source, and which, one text each.
+    pub renamed: Vec<String>,
 }
 
 /// A backup's content on its way.
@@ -48,10 +56,37 @@ pub struct Download {
     pub length: Option<u64>,
 }
 
+/// The kinds of sources, for words that fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A UISP server, whose finished backups never change.
+    Uisp,
+    /// A folder, whose files may change.
+    Folder,
+}
+
+impl Kind {
+    /// The source in the middle of a sentence.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Uisp => "UISP",
+            Self::Folder => "the backup folder",
+        }
+    }
+
+    /// The source at the start of a sentence.
+    pub fn name_at_start(self) -> &'static str {
+        match self {
+            Self::Uisp => "UISP",
+            Self::Folder => "The backup folder",
+        }
+    }
+}
+
 /// A place that has backups.
 pub trait Source: Sync {
-    /// Its name in messages.
-    fn name(&self) -> &'static str;
+    /// Which kind it is.
+    fn kind(&self) -> Kind;
 
     /// All backups, in any state.
     ///
@@ -75,10 +110,12 @@ pub trait Source: Sync {
         Ok(())
     }
 
-    /// Opens a backup, at `offset` if the source can begin there, else at its start. One try.
+    /// Opens a backup of the newest list, at `offset` if the source can begin there, else at its
+    /// start. One try.
     ///
     /// # Errors
-    /// [`Error`]; also when the answer is not a backup.
+    /// [`Error`]; also when the answer is not a backup. While it is read, the reader's errors may
+    /// hold an [`Error`] in turn.
     fn open(&self, id: &BackupId, offset: u64) -> Result<Download, Error>;
 
     /// Ends every request in flight and refuses new ones; for a run that has to stop.
@@ -129,7 +166,7 @@ pub enum Error {
         cause: String,
     },
     /// The content comes, but so slowly that the other backups would never have their turn.
-    #[error("UISP sent {read} bytes and then less than a block in {} minutes", BLOCK_PATIENCE.as_secs() / 60)]
+    #[error("the source sent {read} bytes and then less than a block in {} minutes", BLOCK_PATIENCE.as_secs() / 60)]
     TooSlow {
         /// Bytes read.
         read: u64,
@@ -141,8 +178,19 @@ pub enum Error {
     #[error("UISP has not finished the new backup in {} minutes", creation::PATIENCE.as_secs() / 60)]
     CreationTooSlow,
     /// A backup that never changes did.
-    #[error("UISP sent another content than before")]
+    #[error("the source sent another content than before")]
     Changed,
+    /// A file or folder on this machine cannot be read.
+    #[error("{path} cannot be read ({cause})")]
+    Unreadable {
+        /// What should have been read.
+        path: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A file is no longer the one that was listed, or it changed while it was read.
+    #[error("the file has changed since it was listed")]
+    InUse,
     /// The run had to stop.
     #[error("the run was stopped")]
     Stopped(StopReason),

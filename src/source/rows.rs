@@ -191,6 +191,7 @@ impl Row {
             id,
             finished: state == SUCCESS,
             created_at,
+            version: None,
         })
     }
 }

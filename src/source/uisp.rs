@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use chrono_tz::Tz;
 use url::Url;
 
-use super::{BLOCK_PATIENCE, Download, Error, Listing, Source, rows};
+use super::{BLOCK_PATIENCE, Download, Error, Kind, Listing, Source, rows};
 use crate::backup_id::BackupId;
 use crate::clock::{Stop, Stopwatch};
 use crate::http::retry::with_retry;
@@ -119,8 +119,8 @@ impl Uisp {
 }
 
 impl Source for Uisp {
-    fn name(&self) -> &'static str {
-        "UISP"
+    fn kind(&self) -> Kind {
+        Kind::Uisp
     }
 
     fn list(&self) -> Result<Listing, Error> {

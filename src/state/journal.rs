@@ -7,7 +7,7 @@
 //! because the content hash of the committed file is compared in any case. A journal takes 72 bytes
 //! for every 4 MiB.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -16,11 +16,13 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::backup_id::BackupId;
+use crate::backup_id::{BackupId, Version};
 use crate::clock;
 use crate::dropbox::content_hash::{BlockHash, ContentHash, Digested};
 use crate::plugin::atomic;
 
+/// How the names of journals end.
+const SUFFIX: &str = ".journal";
 /// Version of the format.
 const VERSION: u32 = 1;
 /// Dropbox forgets a session after seven days; this leaves a run's time as a margin.
@@ -56,6 +58,9 @@ struct Head {
     version: u32,
     session_id: String,
     started_at: DateTime<Utc>,
+    /// What the session holds a part of, where backups have versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    backup: Option<Version>,
 }
 
 impl Journals {
@@ -65,18 +70,18 @@ impl Journals {
     }
 
     fn path(&self, id: &BackupId) -> PathBuf {
-        // One file for ids that are equal.
-        self.folder
-            .join(format!("{}.journal", id.as_str().to_ascii_lowercase()))
+        self.folder.join(file_name(id))
     }
 
-    /// Begins a journal for a session that was just started, in place of an older one. An upload
-    /// goes on without a journal that cannot be written; only carrying it on is lost.
-    pub fn begin(&self, id: &BackupId, session_id: &str) -> Journal {
+    /// Begins a journal for a session that was just started for this version of a backup, in place of
+    /// an older one. An upload goes on without a journal that cannot be written; only carrying it on
+    /// is lost.
+    pub fn begin(&self, id: &BackupId, version: Option<Version>, session_id: &str) -> Journal {
         let head = Head {
             version: VERSION,
             session_id: session_id.to_owned(),
             started_at: clock::now(),
+            backup: version,
         };
         let begun = || {
             let path = self.path(id);
@@ -107,14 +112,14 @@ impl Journals {
         Journal { file: kept(opened) }
     }
 
-    /// What an earlier run has left of this upload, if Dropbox can still have it.
-    pub fn unfinished(&self, id: &BackupId) -> Option<Unfinished> {
+    /// What an earlier run has left of the upload of this version, if Dropbox can still have it.
+    pub fn unfinished(&self, id: &BackupId, version: Option<Version>) -> Option<Unfinished> {
         let path = self.path(id);
         if fs::metadata(&path).ok()?.len() > BYTES_MAX {
             return None;
         }
         let content = fs::read(&path).ok()?;
-        parse(&String::from_utf8_lossy(&content), clock::now())
+        parse(&String::from_utf8_lossy(&content), version, clock::now())
     }
 
     /// Forgets an upload: it is committed, or starts from its beginning.
@@ -133,21 +138,28 @@ impl Journals {
     }
 
     /// Removes the journals of all uploads that `wanted` does not name.
-    pub fn retain(&self, wanted: impl Fn(&BackupId) -> bool) {
+    pub fn retain<'a>(&self, wanted: impl IntoIterator<Item = &'a BackupId>) {
         let Ok(entries) = fs::read_dir(&self.folder) else {
             return;
         };
+        let wanted: BTreeSet<String> = wanted.into_iter().map(file_name).collect();
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let id = name.to_str().and_then(|name| name.strip_suffix(".journal"));
-            if let Some(Ok(id)) = id.map(BackupId::parse)
-                && !wanted(&id)
+            if let Some(name) = name.to_str()
+                && name.ends_with(SUFFIX)
+                && !wanted.contains(name)
+                && let Err(error) = fs::remove_file(entry.path())
             {
-                self.remove(&id);
+                log::debug!("The journal {name} could not be removed: {error}");
             }
         }
         self.remove_empty_folder();
     }
+}
+
+/// One name for ids that are equal, whatever characters they have and however long they are.
+fn file_name(id: &BackupId) -> String {
+    format!("{}{SUFFIX}", ContentHash::of(id.key().as_bytes()))
 }
 
 /// The file, or none with a word in the log.
@@ -182,13 +194,14 @@ impl Journal {
 }
 
 /// Reads a journal up to the first line that is not whole.
-fn parse(text: &str, now: DateTime<Utc>) -> Option<Unfinished> {
+fn parse(text: &str, version: Option<Version>, now: DateTime<Utc>) -> Option<Unfinished> {
     let mut lines = text
         .split_inclusive('\n')
         .map_while(|line| line.strip_suffix('\n'));
     let head: Head = serde_json::from_str(lines.next()?).ok()?;
     let hours = (now - head.started_at).num_hours();
-    if head.version != VERSION || !(0..SESSION_HOURS).contains(&hours) {
+    let is_usable = head.version == VERSION && head.backup == version;
+    if !is_usable || !(0..SESSION_HOURS).contains(&hours) {
         return None;
     }
     let mut unfinished = Unfinished {
@@ -238,11 +251,11 @@ mod tests {
     fn what_was_noted_is_found_by_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
         let journals = Journals::new(folder.path().join("transfers"));
-        assert_eq!(journals.unfinished(&id()), None);
-        let journal = journals.begin(&id(), "pid_upload_session:x");
+        assert_eq!(journals.unfinished(&id(), None), None);
+        let journal = journals.begin(&id(), None, "pid_upload_session:x");
         journal.note_block(1, &block_hash(b"b"));
         journals.resume(&id()).note_block(0, &block_hash(b"a"));
-        let unfinished = journals.unfinished(&id()).unwrap();
+        let unfinished = journals.unfinished(&id(), None).unwrap();
         assert_eq!(unfinished.session_id, "pid_upload_session:x");
         let expected = [(0, block_hash(b"a")), (1, block_hash(b"b"))];
         assert_eq!(unfinished.blocks, BTreeMap::from(expected));
@@ -252,9 +265,29 @@ mod tests {
             content_hash: ContentHash::of(b"ab"),
         };
         journal.note_complete(digested);
-        assert_eq!(journals.unfinished(&id()).unwrap().complete, Some(digested));
-        journals.retain(|_| false);
+        assert_eq!(
+            journals.unfinished(&id(), None).unwrap().complete,
+            Some(digested)
+        );
+        journals.retain([]);
         assert!(!folder.path().join("transfers").exists());
+    }
+
+    #[test]
+    fn what_was_noted_of_another_version_is_not_carried_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let journals = Journals::new(folder.path().join("transfers"));
+        let id = BackupId::of_path("archive/a b.sql").unwrap();
+        let version = |bytes| {
+            let modified_at = "2026-11-21T00:00:00.123456789Z".parse().unwrap();
+            Some(Version { bytes, modified_at })
+        };
+        journals.begin(&id, version(1), "pid_upload_session:x");
+        assert!(journals.unfinished(&id, version(1)).is_some());
+        assert_eq!(journals.unfinished(&id, version(2)), None);
+        assert_eq!(journals.unfinished(&id, None), None);
+        journals.retain([&id]);
+        assert!(journals.unfinished(&id, version(1)).is_some());
     }
 
     #[test]
@@ -263,10 +296,10 @@ mod tests {
             format!("{{\"version\":1,\"session_id\":\"x\",\"started_at\":\"{time}\"}}\n")
         };
         let now = "2026-11-21T00:00:00Z".parse().unwrap();
-        assert!(parse(&head("2026-11-15T00:00:00Z"), now).is_some());
-        assert!(parse(&head("2026-11-14T00:00:00Z"), now).is_none());
+        assert!(parse(&head("2026-11-15T00:00:00Z"), None, now).is_some());
+        assert!(parse(&head("2026-11-14T00:00:00Z"), None, now).is_none());
         // The clock was set back since.
-        assert!(parse(&head("2026-11-23T00:00:00Z"), now).is_none());
+        assert!(parse(&head("2026-11-23T00:00:00Z"), None, now).is_none());
     }
 
     proptest! {
@@ -282,14 +315,14 @@ mod tests {
                 text.push_str(&format!("{index} {}\n", ContentHash::of(b"x")));
             }
             let now = "2026-11-21T00:00:00Z".parse().unwrap();
-            let whole = parse(&text, now).unwrap();
+            let whole = parse(&text, None, now).unwrap();
             let mut damaged = text.as_bytes()[..cut.min(text.len())].to_vec();
             damaged.extend(noise);
-            if let Some(found) = parse(&String::from_utf8_lossy(&damaged), now) {
+            if let Some(found) = parse(&String::from_utf8_lossy(&damaged), None, now) {
                 let known = found.blocks.iter().filter(|(index, _)| whole.blocks.contains_key(index));
                 prop_assert!(known.count() <= 4);
             }
-            if let Some(found) = parse(&text[..cut.min(text.len())], now) {
+            if let Some(found) = parse(&text[..cut.min(text.len())], None, now) {
                 prop_assert!(found.blocks.iter().all(|(index, hash)| whole.blocks.get(index) == Some(hash)));
             }
         }

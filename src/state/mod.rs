@@ -12,7 +12,7 @@ use std::{fs, io};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::backup_id::BackupId;
+use crate::backup_id::{BackupId, Version};
 use crate::clock;
 use crate::dropbox::content_hash::ContentHash;
 use crate::plugin::{self, atomic};
@@ -37,6 +37,8 @@ pub struct Memory {
     pub timezone: Option<String>,
     /// The authorization that the admin has been asked for.
     pub pending_authorization: Option<PendingAuthorization>,
+    /// The backup folder whose list the ids are from; none where they are UISP's.
+    pub backup_folder: Option<PathBuf>,
     /// Ids that this installation has met in the source's list and that still matter.
     pub seen: BTreeMap<BackupId, Seen>,
     /// Ids whose files wait for the admin's word before they are deleted.
@@ -83,6 +85,9 @@ pub struct Mirrored {
     pub bytes: u64,
     /// When they were compared.
     pub verified_at: DateTime<Utc>,
+    /// Which version of the backup it was, where backups have versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
 }
 
 /// Space in the Dropbox account at one time, in bytes.

@@ -7,6 +7,7 @@ use std::ops::AddAssign;
 use backup_sync_dropbox::backup_id::BackupId;
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
 use backup_sync_dropbox::dropbox::files::{Entry, FileMetadata};
+use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{Plan, World};
 use backup_sync_dropbox::source::{Backup, Listing};
 use backup_sync_dropbox::state::{Mirrored, Seen};
@@ -508,6 +509,7 @@ impl History {
                     id: BackupId::parse(&backup.id).unwrap(),
                     finished: backup.progress == Progress::Finished,
                     created_at: time(backup.created),
+                    version: None,
                 })
                 .collect(),
             problems: if trouble.has_bad_row {
@@ -515,6 +517,7 @@ impl History {
             } else {
                 Vec::new()
             },
+            ..Listing::default()
         };
         let entries: Vec<Entry> = self
             .folder
@@ -531,7 +534,7 @@ impl History {
             mirrored: &plugin.mirrored,
             confirm_cleanup: plugin.is_confirmed,
             keep_deleted_days: plugin.keep_deleted_days,
-            zone: Tz::UTC,
+            naming: Naming::Dated(Tz::UTC),
             now: time(now),
         });
         let verdict = plugin.reference.judge(&sight);
@@ -721,6 +724,7 @@ impl History {
             content_hash: hash(file.content),
             bytes: 8,
             verified_at: time(self.now),
+            version: None,
         };
         self.servers[index]
             .plugin

@@ -244,7 +244,7 @@ impl<'a> Coordinator<'a> {
             if restarts {
                 log::info!(
                     "The upload of \"{}\" begins again from its start. Cause: {error}.",
-                    self.jobs[job].name()
+                    self.jobs[job].name
                 );
                 return self.begin(job);
             }

@@ -123,7 +123,8 @@ impl Lane<'_> {
                 let content: Vec<&[u8]> = blocks.iter().map(|block| &block.bytes[..]).collect();
                 let started = self.dropbox.start_closed_session(&content);
                 let ready = started.map(|id| {
-                    let journal = self.journals.begin(&self.jobs[ticket.job].backup.id, &id);
+                    let backup = &self.jobs[ticket.job].backup;
+                    let journal = self.journals.begin(&backup.id, backup.version, &id);
                     journal.note_complete(digested);
                     Event::Ready(ReadySession {
                         ticket,

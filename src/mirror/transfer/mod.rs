@@ -63,17 +63,12 @@ pub fn lanes(upload_bytes_per_second: Option<u32>) -> usize {
 pub struct Job {
     /// The backup.
     pub backup: Backup,
+    /// Name of its file below the mirror folder, for messages.
+    pub name: String,
     /// Path of its file in Dropbox.
     pub path: String,
     /// What may be replaced there.
     pub mode: WriteMode,
-}
-
-impl Job {
-    /// Name of the file, for messages.
-    pub fn name(&self) -> &str {
-        self.path.rsplit('/').next().unwrap_or(&self.path)
-    }
 }
 
 /// Why a backup did not arrive.
@@ -137,6 +132,11 @@ impl Error {
     /// Whether the account is full.
     pub fn is_out_of_space(&self) -> bool {
         matches!(self, Self::NoSpace { .. })
+    }
+
+    /// Whether the backup changed while it was read, which is no fault either; its time will come.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::Source(source::Error::InUse))
     }
 
     /// Whether the run had to stop, which is no fault.

@@ -128,7 +128,10 @@ impl<'a> BackupReader<'a> {
             cause,
         };
         match (outcome, announced) {
-            (Err(error), _) => Err(truncated(error.to_string())),
+            // The source's own word about it, if the error holds one.
+            (Err(error), _) => Err(error
+                .downcast()
+                .unwrap_or_else(|error| truncated(error.to_string()))),
             (Ok(()), Some(length)) if filled < BLOCK_BYTES && read != length => {
                 Err(truncated("the length is not the announced one".into()))
             }

@@ -55,8 +55,8 @@ impl Reading<'_> {
     /// Reads one backup, or what earlier runs have left of it, and hands its content to the lanes.
     /// Returns what the coordinator has to do next, if it is not for the lanes to say.
     fn read(&self, ticket: Ticket, tell: &dyn Fn(Event)) -> Result<Option<Event>, Error> {
-        let id = &self.jobs[ticket.job].backup.id;
-        match self.journals.unfinished(id) {
+        let backup = &self.jobs[ticket.job].backup;
+        match self.journals.unfinished(&backup.id, backup.version) {
             Some(unfinished) => self.carry_on(ticket, unfinished, tell),
             None => self.send_whole(ticket, tell),
         }
@@ -77,7 +77,7 @@ impl Reading<'_> {
         if let Some(digested) = unfinished.complete {
             log::info!(
                 "\"{}\" was sent before; it only has to be put in its place.",
-                job.name()
+                job.name
             );
             return Ok(Some(Event::Ready(ReadySession {
                 ticket,
@@ -95,7 +95,7 @@ impl Reading<'_> {
         let mut reader = BackupReader::resume(self.source, &job.backup, self.stop, in_a_row)?;
         log::info!(
             "The upload of \"{}\" goes on; Dropbox holds {held} of it already.",
-            job.name()
+            job.name
         );
         self.send_blocks(ticket, session, &mut reader, Vec::new(), &known, tell)
     }
@@ -118,7 +118,7 @@ impl Reading<'_> {
             return Ok(None);
         }
         let id = self.dropbox.start_concurrent_session()?;
-        let journal = self.journals.begin(&backup.id, &id);
+        let journal = self.journals.begin(&backup.id, backup.version, &id);
         let session = Arc::new(Session { id, journal });
         self.send_blocks(ticket, session, &mut reader, first, &BTreeMap::new(), tell)
     }
