@@ -91,9 +91,11 @@ build_release() {
     if [ "${target%%-*}" != "$(uname -m)" ]; then export "CARGO_TARGET_${name^^}_LINKER=$compiler"; fi
     # No path of this machine may reach the program: the same commit gives the same bytes anywhere.
     # With --target the flags stay away from build scripts and macros.
-    RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$cargo_home=/cargo \
---remap-path-prefix=$checkout=/source --remap-path-prefix=$target_dir=/target" \
-        cargo build --release --locked --bin backup-sync-dropbox --target "$target" >&2
+    local flags="-C target-feature=+crt-static --remap-path-prefix=$cargo_home=/cargo \
+--remap-path-prefix=$checkout=/source --remap-path-prefix=$target_dir=/target"
+    # Addresses to adjust at the start in a compact list. Rust's own musl understands it, an old glibc does not.
+    if [[ $target == *-musl ]]; then flags+=" -C link-arg=-Wl,-z,pack-relative-relocs"; fi
+    RUSTFLAGS=$flags cargo build --release --locked --bin backup-sync-dropbox --target "$target" >&2
     local program=$target_dir/$target/release/backup-sync-dropbox
     check_static "$program"
     echo "$program"

@@ -20,3 +20,4 @@ pub mod setup;
 pub mod source;
 pub mod state;
 pub mod text;
+pub mod zone;

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use chrono_tz::Tz;
-
 use crate::advice;
 use crate::backup_id::BackupId;
 use crate::clock::{self, Stop, StopReason};
@@ -29,6 +27,7 @@ use crate::setup::{Authorized, NotAuthorized, Setup};
 use crate::source::{self, Kind, Listing, Source};
 use crate::state::{self, Opened, RunRecord, State};
 use crate::text;
+use crate::zone::Zone;
 
 /// How a run ended, as the process's exit code tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,7 +326,7 @@ fn open_state(folder: &PluginFolder) -> Option<State> {
         Ok(Opened::Sound(state)) => {
             let zone = state.memory.timezone.as_deref();
             let known = zone.and_then(|name| name.parse().ok());
-            plugin_log::set_zone(known.unwrap_or(Tz::UTC));
+            plugin_log::set_zone(known.unwrap_or(Zone::UTC));
             Some(state)
         }
         Ok(Opened::Rebuilt {
@@ -489,7 +488,7 @@ impl Run<'_> {
     }
 
     /// The host's timezone: UISP's word, else that of an earlier run, else UTC.
-    fn zone(&mut self, asked: Result<Tz, String>) -> Tz {
+    fn zone(&mut self, asked: Result<Zone, String>) -> Zone {
         let zone = asked.unwrap_or_else(|cause| {
             let zone = plugin_log::zone();
             log::warn!("UISP's timezone is not known, so times are in {}, also in the names of new files. Backups are recognised all the same. If this repeats, set the timezone in UISP's settings. Cause: {cause}.", zone.name());

@@ -20,7 +20,7 @@ const FLOORS: [&[&str]; 9] = [
     &["advice"],
     &["source", "dropbox", "state"],
     &["plugin", "http"],
-    &["secret", "clock", "backup_id", "text"],
+    &["secret", "clock", "backup_id", "text", "zone"],
 ];
 
 /// What one module may use beside it on its own floor: the state stores content hashes.

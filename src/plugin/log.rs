@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use chrono_tz::Tz;
 use log::{Level, LevelFilter, Record};
 
 use super::atomic;
 use crate::clock;
 use crate::secret;
 use crate::text;
+use crate::zone::Zone;
 
 /// Target of a record whose text has several lines and is written as it is, without a time.
 pub const BLOCK: &str = "block";
@@ -30,7 +30,7 @@ const BYTES_KEPT: usize = 128 * 1024;
 pub const PROGRESS_START: &str = "Uploading \"";
 
 /// The timezone of the times in the log; UTC until the host's is known.
-static ZONE: Mutex<Tz> = Mutex::new(Tz::UTC);
+static ZONE: Mutex<Zone> = Mutex::new(Zone::UTC);
 
 /// The newest ERROR of this process, for the record of the run.
 static LAST_ERROR: Mutex<Option<String>> = Mutex::new(None);
@@ -62,12 +62,12 @@ pub fn start(path: PathBuf) {
 }
 
 /// Sets the timezone of the lines to come.
-pub fn set_zone(zone: Tz) {
+pub fn set_zone(zone: Zone) {
     *ZONE.lock().unwrap_or_else(PoisonError::into_inner) = zone;
 }
 
 /// The timezone of the log.
-pub fn zone() -> Tz {
+pub fn zone() -> Zone {
     *ZONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -134,7 +134,7 @@ fn newest(tail: &[u8]) -> &[u8] {
 }
 
 /// The line, or for [`BLOCK`] the lines, that a record becomes.
-fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Tz) -> String {
+fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Zone) -> String {
     let message = record.args().to_string();
     let message = secret::redact(&message);
     if record.target() == BLOCK {
@@ -161,11 +161,9 @@ fn one_line(message: &str) -> String {
         .collect()
 }
 
-fn stamp(level: &str, message: &str, now: DateTime<Utc>, zone: Tz) -> String {
+fn stamp(level: &str, message: &str, now: DateTime<Utc>, zone: Zone) -> String {
     let message = one_line(message);
-    let time = now
-        .with_timezone(&zone)
-        .to_rfc3339_opts(SecondsFormat::Secs, false);
+    let time = zone.local(now).to_rfc3339_opts(SecondsFormat::Secs, false);
     format!("{level}{message} ({time})\n")
 }
 
@@ -300,7 +298,7 @@ mod tests {
                 .args(record)
                 .build(),
             now,
-            chrono_tz::Europe::Vienna,
+            "Europe/Vienna".parse().unwrap(),
         )
     }
 

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
-use chrono_tz::Tz;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -22,6 +21,7 @@ use sha2::{Digest, Sha256};
 use super::{Backup, Download, Error, Kind, Listing, Source};
 use crate::backup_id::{BackupId, NAME_CHARS_MAX, Version};
 use crate::clock;
+use crate::zone::Zone;
 
 /// A file that was changed less long ago may still be growing.
 const QUIET: TimeDelta = TimeDelta::seconds(60);
@@ -95,9 +95,9 @@ impl Source for Directory {
     }
 
     /// The machine's timezone, else UTC.
-    fn timezone(&self) -> Result<Tz, String> {
+    fn timezone(&self) -> Result<Zone, String> {
         let name = iana_time_zone::get_timezone().unwrap_or_default();
-        Ok(name.parse().unwrap_or(Tz::UTC))
+        Ok(name.parse().unwrap_or(Zone::UTC))
     }
 
     /// Begins at the start, whatever is asked for: the file is on this machine, and comparing what

@@ -9,12 +9,12 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 
 use crate::backup_id::{BackupId, Version};
 use crate::clock::StopReason;
 use crate::http;
 use crate::http::retry::{Retry, Retryable};
+use crate::zone::Zone;
 
 /// A block of 4 MiB that takes longer than this is given up.
 pub const BLOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -99,7 +99,7 @@ pub trait Source: Sync {
     ///
     /// # Errors
     /// A text that says why it is not known.
-    fn timezone(&self) -> Result<Tz, String>;
+    fn timezone(&self) -> Result<Zone, String>;
 
     /// Has a fresh backup made and waits until it is finished. A source whose backups others make
     /// does nothing.

@@ -6,7 +6,6 @@
 
 use std::io::{self, Read};
 
-use chrono_tz::Tz;
 use url::Url;
 
 use super::{BLOCK_PATIENCE, Download, Error, Kind, Listing, Source, rows};
@@ -15,6 +14,7 @@ use crate::clock::{Stop, Stopwatch};
 use crate::http::retry::with_retry;
 use crate::http::{self, Body, Client, Patience, Peer, Response, Trust};
 use crate::secret::Secret;
+use crate::zone::Zone;
 
 /// Largest list that is read: 100,000 backups have about 30 MB.
 const LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -128,7 +128,7 @@ impl Source for Uisp {
         rows::parse(&body).map_err(|error| unexpected("a list of backups", error, &body))
     }
 
-    fn timezone(&self) -> Result<Tz, String> {
+    fn timezone(&self) -> Result<Zone, String> {
         let body = self
             .json("nms/settings", SMALL_BYTES_MAX)
             .map_err(|error| error.to_string())?;

