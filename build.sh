@@ -16,7 +16,10 @@ Usage: ./build.sh COMMAND
   demo --serve   the same, then a web page to click through
   test           everything: format, lints, all tests, with the release program of this machine's processor
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
-                 installable ZIP, dist/backup-sync-dropbox.zip; the same commit gives the same bytes
+                 installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials and SHA-256 sums
+                 beside it; the same commit gives the same bytes
+  sizes          what the package weighs and what starting the program costs, as in docs/benchmarks.md
+  licences       THIRD-PARTY.md, anew; needed when Cargo.lock changes
   bench          what a run costs in time, CPU, memory and requests, against the stand-ins (about five minutes);
                  options: --large (8 GiB as well), --repeat N, --plain, --markdown, --only TEXT, --timeline
   soak           properties, the model test and crash tests at a scale for a night, not for every change
@@ -151,6 +154,42 @@ package() {
     say "$zip ($(wc -c <"$zip") bytes)"
 }
 
+# What goes beside the ZIP to whoever gets it.
+papers() {
+    local zip=$1
+    sandbox_program licences
+    (
+        "$target_dir/debug/licences" sbom >"${zip%.zip}.cdx.json"
+        cd "$(dirname "$zip")"
+        sha256sum "$(basename "$zip")" "$(basename "${zip%.zip}.cdx.json")" >SHA256SUMS
+    )
+    say "$(cat "$(dirname "$zip")/SHA256SUMS")"
+}
+
+licences() {
+    sandbox_program licences
+    "$target_dir/debug/licences" third-party >"$target_dir/THIRD-PARTY.md"
+    mv "$target_dir/THIRD-PARTY.md" THIRD-PARTY.md
+}
+
+sizes() {
+    local zip=$target_dir/package/backup-sync-dropbox.zip starts=200 program
+    package "$zip" x86_64 aarch64
+    say "sizes"
+    echo "| what | now | limit |"
+    echo "| --- | --- | --- |"
+    for program in "$target_dir"/{x86_64,aarch64}-unknown-linux-musl/release/backup-sync-dropbox; do
+        [ ! -f "$program" ] || echo "| $(basename "${program%-unknown*}") | $(wc -c <"$program") bytes | 4,000,000 bytes |"
+    done
+    echo "| ZIP | $(wc -c <"$zip") bytes | 4,000,000 bytes |"
+    echo "| crates linked | $(grep -c '^| \[' THIRD-PARTY.md) | - |"
+    program=$target_dir/$(uname -m)-unknown-linux-musl/release/backup-sync-dropbox
+    local TIMEFORMAT='%U %S' spent
+    spent=$({ time for ((i = 0; i < starts; i++)); do "$program" --version >/dev/null; done; } 2>&1)
+    awk -v n="$starts" '{printf "| a start (`--version`), its fork included | %.1f ms of processor time | 5 ms |\n", ($1 + $2) * 1000 / n}' \
+        <<<"$spent"
+}
+
 run_tests() {
     need_compiler
     need_php || fail "the tests need PHP with its zip extension (Debian: php-cli php-zip)"
@@ -229,7 +268,12 @@ case ${1:-help} in
     test) run_tests ;;
     bench) bench "${@:2}" ;;
     soak) soak ;;
-    package) package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64 ;;
+    package)
+        package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64
+        papers "$checkout/dist/backup-sync-dropbox.zip"
+        ;;
+    sizes) sizes ;;
+    licences) licences ;;
     help | --help | -h) usage ;;
     *)
         usage >&2

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use chrono::{DateTime, Utc};
-use icu_normalizer::ComposingNormalizerBorrowed;
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization;
 
 /// The id of one backup: of a UISP server's, a UUID in practice; of a file in a folder, its path.
 ///
@@ -106,10 +106,7 @@ impl BackupId {
 /// its real rule is not published. Where it should differ, a commit meets a conflict and fails
 /// loudly, or two files have two names that need not differ; nothing is replaced.
 fn path_key(path: &str) -> String {
-    let lower: String = path.chars().flat_map(char::to_lowercase).collect();
-    ComposingNormalizerBorrowed::new_nfc()
-        .normalize(&lower)
-        .into_owned()
+    path.chars().flat_map(char::to_lowercase).nfc().collect()
 }
 
 impl TryFrom<String> for BackupId {

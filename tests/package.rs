@@ -90,6 +90,7 @@ fn contains_what_the_host_needs_and_nothing_else() {
         "public.php",
         "hook_configure.php",
         "LICENSE",
+        "THIRD-PARTY.md",
         "BUILD-INFO",
         &program,
     ] {
@@ -106,6 +107,7 @@ fn contains_what_the_host_needs_and_nothing_else() {
         "hook_configure.php",
         "README.md",
         "LICENSE",
+        "THIRD-PARTY.md",
         "CHANGELOG.md",
         "BUILD-INFO",
         "bin/x86_64/backup-sync-dropbox",
@@ -117,6 +119,20 @@ fn contains_what_the_host_needs_and_nothing_else() {
             known.contains(&name) || name.starts_with("public/"),
             "{name} should not be packed"
         );
+    }
+}
+
+/// Only the release ZIP can keep the limits: debug programs are ten times as large.
+#[test]
+fn is_small() {
+    const BYTES_MAX: u64 = 4_000_000;
+    let Some(zip) = std::env::var_os("BACKUP_SYNC_ZIP") else {
+        println!("skipped: BACKUP_SYNC_ZIP names no release ZIP");
+        return;
+    };
+    assert!(fs::metadata(&zip).unwrap().len() <= BYTES_MAX);
+    for entry in read(Path::new(&zip)).unwrap() {
+        assert!(entry.content.len() as u64 <= BYTES_MAX, "{}", entry.name);
     }
 }
 
@@ -144,6 +160,7 @@ fn packs_the_files_of_the_checkout_unchanged() {
         "public.php",
         "hook_configure.php",
         "LICENSE",
+        "THIRD-PARTY.md",
     ] {
         assert_eq!(
             content(&packed, name),
@@ -189,6 +206,7 @@ fn the_same_inputs_give_the_same_bytes_in_any_folder() {
         "hook_configure.php",
         "README.md",
         "LICENSE",
+        "THIRD-PARTY.md",
         "CHANGELOG.md",
     ] {
         if checkout().join(name).exists() {

@@ -3,4 +3,5 @@ pub mod host;
 
 pub mod dropbox;
 pub mod http;
+pub mod licences;
 pub mod uisp;

@@ -10,14 +10,16 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
 /// Files of the checkout that are packed where they exist.
-const OPTIONAL: [&str; 3] = ["README.md", "LICENSE", "CHANGELOG.md"];
-/// Files without which there is no plugin.
-const REQUIRED: [&str; 5] = [
+const OPTIONAL: [&str; 2] = ["README.md", "CHANGELOG.md"];
+/// Files without which there is no plugin, or no right to hand it on.
+const REQUIRED: [&str; 7] = [
     "manifest.json",
     "main.php",
     "launcher.php",
     "public.php",
     "hook_configure.php",
+    "LICENSE",
+    "THIRD-PARTY.md",
 ];
 
 /// What goes into one ZIP.
@@ -70,6 +72,7 @@ impl Package {
         for entry in entries {
             let options = SimpleFileOptions::default()
                 .compression_method(CompressionMethod::Deflated)
+                .compression_level(Some(9))
                 .last_modified_time(time)
                 .unix_permissions(if entry.is_program { 0o755 } else { 0o644 });
             zip.start_file(entry.name, options)?;
