@@ -229,17 +229,20 @@ demo() {
 
 bench() {
     need_compiler
-    local target program
-    target=$(choose_target "$(uname -m)")
-    [ -n "$target" ] || fail "no Rust target for a static program of this machine's processor"
-    say "building the program for ${target% *}, as for the package"
+    local chosen target program
+    chosen=$(choose_target "$(uname -m)")
+    [ -n "$chosen" ] || fail "no Rust target for a static program of this machine's processor"
+    target=${chosen% *}
+    say "building the program for $target, as for the package"
     # shellcheck disable=SC2086 # two words
-    program=$(build_release $target)
-    # Optimised, as the stand-ins must not slow the program down; without LTO, as that would take minutes and give nothing.
-    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
-        cargo build --locked --profile bench --package sandbox --bin bench >&2
+    program=$(build_release $chosen)
+    # For the same target, so that the bare copy loop has the program's C library. Optimised, as the stand-ins must
+    # not slow the program down; without LTO, as that would take minutes and give nothing.
+    env "CC_${target//-/_}=${chosen#* }" RUSTFLAGS="-C target-feature=+crt-static" \
+        CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
+        cargo build --locked --profile bench --package sandbox --bin bench --target "$target" >&2
     say "bench"
-    "$target_dir/release/bench" "$program" "$@"
+    "$target_dir/$target/release/bench" "$program" "$@"
 }
 
 need_crash_tools() {
