@@ -14,6 +14,7 @@ pub mod mirror;
 pub mod open;
 pub mod page;
 pub mod plugin;
+pub mod progress_bar;
 pub mod run;
 pub mod secret;
 pub mod setup;

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, top first. A module may use what is below it, not what is beside or above it.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["main"],
     &["cli"],
     &["run", "page"],
@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 9] = [
     &["advice"],
     &["source", "dropbox", "state"],
     &["plugin", "http"],
+    &["progress_bar"],
     &["secret", "clock", "backup_id", "text", "zone"],
 ];
 

@@ -389,8 +389,16 @@ impl Observer for Sending<'_, '_, '_> {
     }
 
     fn under_way(&mut self, transfers: &[UnderWay]) {
-        let line = |transfer: &UnderWay| progress_line(&self.jobs[transfer.job].name, transfer);
-        plugin_log::progress(&transfers.iter().map(line).collect::<Vec<_>>());
+        let shown = |transfer: &UnderWay| {
+            let name = &self.jobs[transfer.job].name;
+            plugin_log::Transfer {
+                name: name.clone(),
+                held: transfer.held,
+                length: transfer.length,
+                line: progress_line(name, transfer),
+            }
+        };
+        plugin_log::progress(&transfers.iter().map(shown).collect::<Vec<_>>());
     }
 }
 

@@ -4,16 +4,19 @@
 //! due, in the host's timezone. Limitation: a line written while the file is being trimmed by
 //! another process may be lost; only the run that holds the lock trims.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use log::{Level, LevelFilter, Record};
 
 use super::atomic;
-use crate::clock;
+use crate::clock::{self, Stopwatch};
+use crate::progress_bar::{self, ProgressBar};
 use crate::secret;
 use crate::text;
 use crate::zone::Zone;
@@ -26,6 +29,8 @@ const BYTES_MAX: u64 = 256 * 1024;
 /// Newest part of the log that is kept by trimming.
 const BYTES_KEPT: usize = 128 * 1024;
 
+/// How often the progress lines in the file are replaced.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// How every progress line begins, and no other line.
 pub const PROGRESS_START: &str = "Uploading \"";
 
@@ -53,6 +58,8 @@ pub fn start(path: PathBuf) {
     *PROGRESS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Progress {
         path,
         lines: String::new(),
+        written: Stopwatch::start(),
+        bars: BTreeMap::new(),
         echo: io::stderr().is_terminal(),
     });
     builder.target(env_logger::Target::Pipe(Box::new(Sink)));
@@ -170,28 +177,43 @@ fn stamp(level: &str, message: &str, now: DateTime<Utc>, zone: Zone) -> String {
 /// The end of the log that changes in place while transfers go on.
 static PROGRESS: Mutex<Option<Progress>> = Mutex::new(None);
 
-/// The log file, and the progress lines at its end.
+/// The log file, the progress lines at its end, and the bars on the terminal.
 #[derive(Debug)]
 struct Progress {
     path: PathBuf,
     lines: String,
+    /// When the lines were written last.
+    written: Stopwatch,
+    /// By name of the transfer.
+    bars: BTreeMap<String, ProgressBar>,
     echo: bool,
 }
 
-/// Shows these lines at the end of the log in place of the last ones; none at all removes them.
+/// A transfer that goes on.
+#[derive(Debug)]
+pub struct Transfer {
+    /// What is transferred.
+    pub name: String,
+    /// Bytes that have arrived.
+    pub held: u64,
+    /// All bytes, where their number is known.
+    pub length: Option<u64>,
+    /// The same for the log, as a sentence that begins with [`PROGRESS_START`].
+    pub line: String,
+}
+
+/// Shows how far these transfers have come, and no other ones any more: on a terminal as bars, in the
+/// log as its last lines, which are replaced every few seconds.
 ///
 /// The file is replaced as a whole each time, so that a reader sees whole lines at any instant.
-pub fn progress(lines: &[String]) {
-    let stamped: String = lines
-        .iter()
-        .map(|line| stamp("", line, clock::now(), zone()))
-        .collect();
+pub fn progress(transfers: &[Transfer]) {
     let mut progress = PROGRESS.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(progress) = progress
-        .as_mut()
-        .filter(|progress| progress.lines != stamped)
-    {
-        progress.show(stamped);
+    let Some(progress) = progress.as_mut() else {
+        return;
+    };
+    progress.show_bars(transfers);
+    if transfers.is_empty() || progress.written.elapsed() >= PROGRESS_EVERY {
+        progress.show_lines(transfers);
     }
 }
 
@@ -223,23 +245,33 @@ impl Progress {
         atomic::write(&self.path, &content)
     }
 
-    fn show(&mut self, lines: String) {
+    fn show_bars(&mut self, transfers: &[Transfer]) {
+        self.bars
+            .retain(|name, _| transfers.iter().any(|transfer| transfer.name == *name));
+        for transfer in transfers {
+            let Transfer {
+                name, held, length, ..
+            } = transfer;
+            self.bars
+                .entry(name.clone())
+                .or_insert_with(|| ProgressBar::new(name, *held, *length))
+                .advance_to(*held);
+        }
+    }
+
+    fn show_lines(&mut self, transfers: &[Transfer]) {
+        let stamped = |transfer: &Transfer| stamp("", &transfer.line, clock::now(), zone());
+        let lines: String = transfers.iter().map(stamped).collect();
+        self.written = Stopwatch::start();
+        if lines == self.lines {
+            return;
+        }
         let shown = self.without_progress().and_then(|mut content| {
             content.extend_from_slice(lines.as_bytes());
             atomic::write(&self.path, &content)
         });
-        match shown {
-            Ok(()) => {
-                if self.echo {
-                    // One line, overwritten by the next; a terminal that is gone does not matter.
-                    let last = lines.lines().last().unwrap_or_default();
-                    let _ = write!(io::stderr(), "\r\x1b[K{last}");
-                }
-                self.lines = lines;
-            }
-            // Progress is a convenience; what cannot be written is not worth a line.
-            Err(_) => self.lines.clear(),
-        }
+        // Progress is a convenience; what cannot be written is not worth a line.
+        self.lines = shown.map_or_else(|_| String::new(), |()| lines);
     }
 
     fn without_progress(&self) -> io::Result<Vec<u8>> {
@@ -263,18 +295,18 @@ impl Write for Sink {
         };
         let written = progress.append(bytes);
         if progress.echo || written.is_err() {
-            let mut stderr = io::stderr();
+            let mut stderr = Vec::new();
             if let Err(error) = written
                 && COMPLAINED.set(()).is_ok()
             {
                 let file = progress.path.display();
-                // Nothing is left to report a failure of standard error to.
-                let _ = writeln!(
-                    stderr,
-                    "ERROR: The log {file} cannot be written ({error}). Its lines follow here. Check free disk space and the permissions of the plugin's data folder."
-                );
+                stderr = format!(
+                    "ERROR: The log {file} cannot be written ({error}). Its lines follow here. Check free disk space and the permissions of the plugin's data folder.\n"
+                ).into_bytes();
             }
-            let _ = stderr.write_all(bytes);
+            stderr.extend_from_slice(bytes);
+            // Nothing is left to report a failure of standard error to.
+            let _ = progress_bar::above_bars(|| io::stderr().write_all(&stderr));
         }
         Ok(bytes.len())
     }

@@ -14,3 +14,4 @@ mod resuming;
 mod setup;
 mod support;
 mod switches;
+mod terminal;

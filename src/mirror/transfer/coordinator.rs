@@ -16,8 +16,8 @@ use crate::state::journal::Journals;
 /// A finished session waits this long for company before it is committed; doubled each time, so
 /// that the number of commits stays small however long a run takes.
 const COMMIT_AFTER: Duration = Duration::from_secs(60);
-/// How often progress is reported.
-const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// How often progress is reported; often enough for a bar to move.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// After the end of a run's time, answers are awaited for this long; every request has been ended.
 const STOP_GRACE: Duration = Duration::from_secs(60);
 /// How often a backup is sent again from its start within one run.
@@ -252,7 +252,7 @@ impl<'a> Coordinator<'a> {
         self.settle(job, Outcome::Failed(error));
     }
 
-    /// Tells the observer every few seconds how far the large backups have come.
+    /// Tells the observer now and then how far the large backups have come.
     fn report_progress(&mut self) {
         if self.reported.elapsed() < REPORT_EVERY {
             return;

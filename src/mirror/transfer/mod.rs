@@ -187,7 +187,7 @@ pub trait Observer {
     fn settled(&mut self, job: usize, outcome: Outcome);
     /// The jobs of a batch are settled; what is known of them can be stored at once.
     fn batch_settled(&mut self);
-    /// How far the large backups have come, every few seconds.
+    /// How far the large backups have come, several times a second while blocks arrive.
     fn under_way(&mut self, transfers: &[UnderWay]);
 }
 
