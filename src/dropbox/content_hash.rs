@@ -53,7 +53,16 @@ impl ContentHash {
 
 /// The SHA-256 of a block.
 pub fn block_hash(block: &[u8]) -> BlockHash {
-    Sha256::digest(block).into()
+    hash_of_pieces([block])
+}
+
+/// The SHA-256 of a block that comes in pieces.
+pub fn hash_of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> BlockHash {
+    let mut hasher = Sha256::new();
+    for piece in pieces {
+        hasher.update(piece);
+    }
+    hasher.finalize().into()
 }
 
 impl fmt::Display for ContentHash {

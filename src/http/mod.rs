@@ -32,6 +32,8 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(100);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(600);
 /// Buffer for what a server on the internet answers.
 const ANSWER_BUFFER_BYTES: usize = 16 * 1024;
+/// Buffer for what it is sent; every connection has two, one before and one behind TLS.
+const UPLOAD_BUFFER_BYTES: usize = 32 * 1024;
 /// Requests in flight to one host, at most; their connections are kept open.
 const CONNECTIONS_MAX: usize = 16;
 /// How much of a foreign text is looked at for an excerpt.
@@ -255,8 +257,10 @@ impl Client {
                     .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT))),
             };
             let config = match peer {
-                // Answers are small, and each connection has a buffer of its own.
-                Peer::Internet | Peer::Monitor => config.input_buffer_size(ANSWER_BUFFER_BYTES),
+                // Answers are small, and each connection has buffers of its own.
+                Peer::Internet | Peer::Monitor => config
+                    .input_buffer_size(ANSWER_BUFFER_BYTES)
+                    .output_buffer_size(UPLOAD_BUFFER_BYTES),
                 Peer::Host => config.proxy(None),
             };
             ureq::Agent::new_with_config(config.build())

@@ -1,12 +1,19 @@
 //! Reads one backup block by block, hashes it on the way, and goes on after an interruption.
 
 use std::io::{self, Read};
+use std::sync::mpsc;
+use std::{panic, thread};
 
 use crate::clock::{Stop, Stopwatch};
-use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested, block_hash};
+use crate::dropbox::content_hash::{
+    BLOCK_BYTES, BlockHash, ContentHash, Digested, block_hash, hash_of_pieces,
+};
 use crate::http::retry::with_retry;
 use crate::source::Backup;
 use crate::source::{BLOCK_PATIENCE, Download, Error, Source};
+
+/// A block is hashed in pieces of this size, each while the next ones arrive.
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// A backup being read.
 pub struct BackupReader<'a> {
@@ -75,16 +82,16 @@ impl<'a> BackupReader<'a> {
     /// The source's last error, once going on has been tried often enough.
     pub fn next_block(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let stop = self.stop;
-        let filled = with_retry(stop, "the download", || {
+        let (filled, hash) = with_retry(stop, "the download", || {
             self.ensure_open()?;
-            let filled = self.read_block(buffer);
-            if filled.is_err() {
+            let read = self.read_block(buffer);
+            if read.is_err() {
                 self.stream = None;
             }
-            filled
+            read
         })?;
         if filled > 0 {
-            self.hashes.push(block_hash(&buffer[..filled]));
+            self.hashes.push(hash);
             self.bytes += filled as u64;
         }
         Ok(filled)
@@ -98,28 +105,14 @@ impl<'a> BackupReader<'a> {
         }
     }
 
-    /// Fills `buffer`, or less at the end of the content.
-    fn read_block(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+    /// Fills `buffer`, or less at the end of the content. Returns the length and the hash of that.
+    fn read_block(&mut self, buffer: &mut [u8]) -> Result<(usize, BlockHash), Error> {
         let Some(stream) = &mut self.stream else {
-            return Ok(0);
+            return Ok((0, block_hash(&[])));
         };
-        let mut filled = 0;
-        let mut outcome = Ok(());
         let reading = Stopwatch::start();
-        while filled < buffer.len() {
-            match stream.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    outcome = Err(error);
-                    break;
-                }
-            }
-            if reading.elapsed() > BLOCK_PATIENCE {
-                return Err(Error::TooSlow { read: self.bytes });
-            }
-        }
+        let too_slow = || reading.elapsed() > BLOCK_PATIENCE;
+        let (filled, outcome, hash) = fill_and_hash(stream, buffer, &too_slow);
         let read = self.bytes + filled as u64;
         let announced = self.length;
         let truncated = |cause: String| Error::Truncated {
@@ -128,6 +121,7 @@ impl<'a> BackupReader<'a> {
             cause,
         };
         match (outcome, announced) {
+            (Err(_), _) if too_slow() => Err(Error::TooSlow { read: self.bytes }),
             // The source's own word about it, if the error holds one.
             (Err(error), _) => Err(error
                 .downcast()
@@ -135,7 +129,7 @@ impl<'a> BackupReader<'a> {
             (Ok(()), Some(length)) if filled < BLOCK_BYTES && read != length => {
                 Err(truncated("the length is not the announced one".into()))
             }
-            (Ok(()), _) => Ok(filled),
+            (Ok(()), _) => Ok((filled, hash)),
         }
     }
 
@@ -176,8 +170,8 @@ impl<'a> BackupReader<'a> {
         let mut buffer = vec![0; BLOCK_BYTES];
         let mut compare = || {
             for hash in &expected {
-                let filled = self.read_block(&mut buffer)?;
-                if block_hash(&buffer[..filled]) != *hash {
+                let (filled, found) = self.read_block(&mut buffer)?;
+                if found != *hash {
                     return Err(Error::Changed);
                 }
                 self.bytes += filled as u64;
@@ -203,4 +197,53 @@ pub fn digest(source: &dyn Source, backup: &Backup, stop: &Stop) -> Result<Diges
     let mut buffer = vec![0; BLOCK_BYTES];
     while reader.next_block(&mut buffer)? > 0 {}
     Ok(reader.digested())
+}
+
+/// Reads until `buffer` is full, the content ends, or it is `too_slow`. Returns the length and the hash
+/// of what was read. A second thread hashes each piece while the next ones arrive.
+fn fill_and_hash(
+    stream: &mut dyn Read,
+    buffer: &mut [u8],
+    too_slow: &dyn Fn() -> bool,
+) -> (usize, io::Result<()>, BlockHash) {
+    thread::scope(|scope| {
+        let (arrived, pieces) = mpsc::channel::<&[u8]>();
+        let hashing = scope.spawn(|| hash_of_pieces(pieces));
+        let mut filled = 0;
+        let mut outcome = Ok(());
+        for piece in buffer.chunks_mut(PIECE_BYTES) {
+            let mut count = 0;
+            outcome = fill(stream, piece, &mut count, too_slow);
+            filled += count;
+            let is_last = count < piece.len();
+            if arrived.send(&piece[..count]).is_err() || is_last {
+                break;
+            }
+        }
+        drop(arrived);
+        let hash = hashing.join();
+        let hash = hash.unwrap_or_else(|cause| panic::resume_unwind(cause));
+        (filled, outcome, hash)
+    })
+}
+
+/// Reads until `buffer` is full, the content ends, or it is `too_slow`; counts the bytes in `filled`.
+fn fill(
+    stream: &mut dyn Read,
+    buffer: &mut [u8],
+    filled: &mut usize,
+    too_slow: &dyn Fn() -> bool,
+) -> io::Result<()> {
+    while *filled < buffer.len() {
+        match stream.read(&mut buffer[*filled..]) {
+            Ok(0) => break,
+            Ok(count) => *filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if too_slow() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
 }
