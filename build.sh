@@ -236,7 +236,7 @@ bench() {
     say "building the program for $target, as for the package"
     # shellcheck disable=SC2086 # two words
     program=$(build_release $chosen)
-    # For the same target, so that the bare copy loop has the program's C library. Optimised, as the stand-ins must
+    # For the same target, so that the bare copy loop has the program's C library and allocator. Optimised, as the stand-ins must
     # not slow the program down; without LTO, as that would take minutes and give nothing.
     env "CC_${target//-/_}=${chosen#* }" RUSTFLAGS="-C target-feature=+crt-static" \
         CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \

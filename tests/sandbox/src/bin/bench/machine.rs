@@ -6,7 +6,7 @@ use std::process::Command;
 /// Name and value, one a line of the report.
 pub fn describe(is_plain: bool) -> Vec<(&'static str, String)> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    // The bare copy loop is only fair if it has the program's C library: musl's allocator is slow.
+    // The bare copy loop is only fair if it has the program's C library.
     let library = if cfg!(target_env = "musl") {
         "musl"
     } else {

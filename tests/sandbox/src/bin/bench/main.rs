@@ -4,6 +4,7 @@
 //! `docs/benchmarks.md`.
 
 mod bare;
+mod evenness;
 mod machine;
 mod measure;
 mod report;
@@ -18,6 +19,11 @@ use anyhow::{Context, Result, bail};
 use report::Report;
 use scenario::{Bench, Scenario};
 use world::Line;
+
+/// The program's own allocator, or the bare copy loop would be slower than it has to be.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 const USAGE: &str = "\
 usage: bench PROGRAM [OPTION...]

@@ -25,8 +25,10 @@ impl Report {
             let bullet = if is_markdown { "- " } else { "" };
             let _ = writeln!(text, "{bullet}{name}: {value}");
         }
-        for table in [self.runs(), self.limits()] {
-            let _ = writeln!(text, "\n{}", table.print(is_markdown));
+        for table in [self.runs(), self.limits(), self.evenness()] {
+            if table.rows.len() > 1 {
+                let _ = writeln!(text, "\n{}", table.print(is_markdown));
+            }
         }
         text
     }
@@ -93,6 +95,32 @@ impl Report {
                 percent(copied / SHAPED_BYTES_PER_SECOND as f64),
                 seconds(stand_ins),
                 percent(stand_ins / measured.program.wall_seconds / cores),
+            ]);
+        }
+        table
+    }
+
+    /// How uploads kept to their limit.
+    fn evenness(&self) -> Table {
+        let mut table = Table::new(&[
+            "line",
+            "run",
+            "limit",
+            "slowest minute",
+            "fastest minute",
+            "largest burst",
+        ]);
+        for (line, scenario, measured) in &self.rows {
+            let Some(evenness) = measured.evenness else {
+                continue;
+            };
+            table.add(vec![
+                line.name().into(),
+                scenario.name.into(),
+                format!("{:.1} MB/s", evenness.limit / 1e6),
+                percent(evenness.least),
+                percent(evenness.most),
+                format!("{:.2} MB", evenness.burst_bytes / 1e6),
             ]);
         }
         table

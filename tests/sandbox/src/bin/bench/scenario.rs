@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use sandbox::uisp::Backup;
 
 use crate::bare::Order;
+use crate::evenness::{Evenness, Recording};
 use crate::measure::{Cost, measure, own_cpu_seconds};
 use crate::timeline::Timeline;
 use crate::world::{Line, World};
@@ -30,6 +31,8 @@ pub struct Scenario {
     pub name: &'static str,
     sizes: Vec<u64>,
     task: Task,
+    /// The upload limit in Mbit/s, if there is one. The run must take longer than a minute then.
+    limit_mbps: Option<u32>,
     /// Measured once only, because it takes minutes.
     is_long: bool,
 }
@@ -41,6 +44,8 @@ pub struct Measured {
     pub program: Cost,
     /// The bare copy loop's cost, where bytes were sent.
     pub bare: Option<Cost>,
+    /// How it kept to its upload limit, where it had one.
+    pub evenness: Option<Evenness>,
     /// Bytes of backups sent.
     pub bytes: u64,
     /// Requests that the Dropbox stand-in got from the program.
@@ -60,6 +65,7 @@ impl Scenario {
             name,
             sizes,
             task,
+            limit_mbps: None,
             is_long: false,
         };
         // Where nothing is uploaded, sizes do not matter: they only delay the preparation.
@@ -78,6 +84,17 @@ impl Scenario {
             scenario("140 MB, then 30 x 3 MB", mixed, Task::FirstRun),
             scenario("10 deletions of 30", small, Task::Delete(10)),
         ];
+        // Over eight connections, and over the only one that so low a limit leaves.
+        for (name, bytes, limit) in [
+            ("420 MB at 40 Mbit/s", 420_000_000, 40),
+            ("20 MB at 2 Mbit/s", 20_000_000, 2),
+        ] {
+            all.push(Self {
+                limit_mbps: Some(limit),
+                is_long: true,
+                ..scenario(name, vec![bytes], Task::FirstRun)
+            });
+        }
         if is_large {
             all.push(Self {
                 is_long: true,
@@ -124,7 +141,7 @@ impl Bench<'_> {
             let has_timeline = self.has_timeline && number == repeat;
             let mut measured = self.run(line, scenario, &backups, &hashes, has_timeline)?;
             // Alternating with the program, so that a busy machine slows both.
-            if scenario.task == Task::FirstRun {
+            if scenario.task == Task::FirstRun && scenario.limit_mbps.is_none() {
                 measured.bare = Some(self.copy(line, &backups, &hashes)?);
             }
             runs.push(measured);
@@ -141,6 +158,9 @@ impl Bench<'_> {
         has_timeline: bool,
     ) -> Result<Measured> {
         let world = World::new(line, self.has_tls, backups)?;
+        if let Some(limit) = scenario.limit_mbps {
+            world.limit_uploads(limit)?;
+        }
         let command = world.run_of(self.program);
         let mut hashes = hashes.clone();
         if scenario.task != Task::FirstRun {
@@ -155,12 +175,16 @@ impl Bench<'_> {
         }
         world.clear_requests();
         let timeline = has_timeline.then(|| Timeline::record(&world.dropbox));
+        let recording = scenario
+            .limit_mbps
+            .map(|limit| Recording::start(&world.dropbox, f64::from(limit) * 1e6 / 8.0));
         let cpu_before = own_cpu_seconds()?;
         let program = measure(&command).with_context(|| world.log())?;
         let stand_ins_cpu_seconds = own_cpu_seconds()? - cpu_before;
         if let Some(timeline) = timeline {
             eprint!("{}", timeline.stop());
         }
+        let evenness = recording.and_then(Recording::stop);
         world.check(&hashes)?;
         let sent = match scenario.task {
             Task::FirstRun => scenario.sizes.iter().sum(),
@@ -169,6 +193,7 @@ impl Bench<'_> {
         Ok(Measured {
             program,
             bare: None,
+            evenness,
             bytes: sent,
             dropbox_requests: world.dropbox.requests().len(),
             uisp_requests: world.uisp.requests().len(),
@@ -209,6 +234,8 @@ fn median(runs: &[Measured]) -> Measured {
     Measured {
         program: cost(&|run| run.program),
         bare: has_bare.then(|| cost(&|run| run.bare.unwrap_or_default())),
+        // Measured once.
+        evenness: runs.first().and_then(|run| run.evenness),
         bytes: most(&|run| run.bytes),
         dropbox_requests: runs
             .iter()

@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use sandbox::dropbox::{Dropbox, DropboxOptions};
 use sandbox::http::{Link, TestCa};
 use sandbox::uisp::{Backup, Uisp, UispOptions};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// What all connections of the shaped link carry together, in bytes a second.
@@ -105,6 +105,18 @@ impl World {
             command.env("SSL_CERT_FILE", path);
         }
         command
+    }
+
+    /// Sets the plugin's upload limit, as saving the form does.
+    ///
+    /// # Errors
+    /// When the configuration cannot be changed.
+    pub fn limit_uploads(&self, mbps: u32) -> Result<()> {
+        let path = self.folder.path().join("data/config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&path)?)?;
+        config["uploadLimitMbps"] = mbps.to_string().into();
+        fs::write(path, config.to_string())?;
+        Ok(())
     }
 
     /// The certificate authority's file, where Dropbox is reached over TLS.
