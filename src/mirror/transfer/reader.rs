@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::sync::mpsc;
-use std::{panic, thread};
+use std::thread;
 
 use crate::clock::{Stop, Stopwatch};
 use crate::dropbox::content_hash::{
@@ -206,25 +206,27 @@ fn fill_and_hash(
     buffer: &mut [u8],
     too_slow: &dyn Fn() -> bool,
 ) -> (usize, io::Result<()>, BlockHash) {
-    thread::scope(|scope| {
-        let (arrived, pieces) = mpsc::channel::<&[u8]>();
-        let hashing = scope.spawn(|| hash_of_pieces(pieces));
-        let mut filled = 0;
-        let mut outcome = Ok(());
+    let mut filled = 0;
+    let mut outcome = Ok(());
+    let hash = thread::scope(|scope| {
+        let (arrived, pieces) = mpsc::channel();
+        let hashing = thread::Builder::new().spawn_scoped(scope, || hash_of_pieces(pieces));
         for piece in buffer.chunks_mut(PIECE_BYTES) {
             let mut count = 0;
             outcome = fill(stream, piece, &mut count, too_slow);
             filled += count;
-            let is_last = count < piece.len();
-            if arrived.send(&piece[..count]).is_err() || is_last {
+            let is_last = count < piece.len() || outcome.is_err();
+            // Nobody takes it where no thread could be started.
+            let _ = arrived.send(&piece[..count]);
+            if is_last {
                 break;
             }
         }
         drop(arrived);
-        let hash = hashing.join();
-        let hash = hash.unwrap_or_else(|cause| panic::resume_unwind(cause));
-        (filled, outcome, hash)
-    })
+        hashing.ok()?.join().ok()
+    });
+    let hash = hash.unwrap_or_else(|| block_hash(&buffer[..filled]));
+    (filled, outcome, hash)
 }
 
 /// Reads until `buffer` is full, the content ends, or it is `too_slow`; counts the bytes in `filled`.
@@ -246,4 +248,55 @@ fn fill(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A content that breaks off.
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+    }
+
+    #[test]
+    fn a_block_of_any_length_has_the_hash_of_what_was_read() {
+        let content: Vec<u8> = (0..2 * PIECE_BYTES + 1).map(|n| (n % 251) as u8).collect();
+        let room = 2 * PIECE_BYTES;
+        for length in [
+            0,
+            1,
+            PIECE_BYTES - 1,
+            PIECE_BYTES,
+            PIECE_BYTES + 1,
+            room,
+            room + 1,
+        ] {
+            let mut buffer = vec![0; room];
+            let stream = &mut &content[..length];
+            let (filled, outcome, hash) = fill_and_hash(stream, &mut buffer, &|| false);
+            assert!(outcome.is_ok());
+            assert_eq!(filled, length.min(room));
+            assert_eq!(hash, block_hash(&content[..filled]), "{length} bytes");
+            assert_eq!(buffer[..filled], content[..filled]);
+        }
+    }
+
+    #[test]
+    fn what_breaks_off_or_crawls_is_no_block() {
+        let content = vec![1; PIECE_BYTES];
+        for length in [0, 1, PIECE_BYTES] {
+            let mut buffer = vec![0; 2 * PIECE_BYTES];
+            let mut stream = content[..length].chain(Broken);
+            let (filled, outcome, _) = fill_and_hash(&mut stream, &mut buffer, &|| false);
+            assert!(outcome.is_err() && filled == length, "{filled} of {length}");
+        }
+        let mut buffer = vec![0; 2 * PIECE_BYTES];
+        let (filled, outcome, _) = fill_and_hash(&mut &content[..], &mut buffer, &|| true);
+        assert!(outcome.is_err() && filled == PIECE_BYTES);
+    }
 }
