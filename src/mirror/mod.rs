@@ -249,7 +249,7 @@ impl Mirror<'_> {
                 Ok(digested) if equals(file, digested) => {
                     summary.verified += 1;
                     log::info!(
-                        "Verified \"{name}\": it equals its backup in {source} ({}).",
+                        "Verified \"{name}\": it equals its original in {source} ({}).",
                         text::bytes(digested.bytes)
                     );
                     self.remember(backup, file, digested);
@@ -262,7 +262,7 @@ impl Mirror<'_> {
                 Ok(digested) => {
                     if !is_outdated {
                         log::warn!(
-                            "\"{name}\" in Dropbox differs from its backup in {source} ({} instead of {}). {}. It is replaced now; there is nothing to do.",
+                            "\"{name}\" in Dropbox differs from its original in {source} ({} instead of {}). {}. It is replaced now; there is nothing to do.",
                             text::bytes(file.size),
                             text::bytes(digested.bytes),
                             advice::differing_copy(self.source.kind())
@@ -279,7 +279,7 @@ impl Mirror<'_> {
                 Err(error) => {
                     summary.failed += 1;
                     log::error!(
-                        "\"{name}\" could not be compared with its backup in {source}. {}. Cause: {error}.",
+                        "\"{name}\" could not be compared with its original in {source}. {}. Cause: {error}.",
                         advice::source(&error)
                     );
                 }

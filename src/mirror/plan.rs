@@ -101,10 +101,11 @@ pub struct Verification {
 }
 
 impl Upload {
-    /// The lengths before and after, if the backup became less than half as long: the program that
-    /// makes it may have failed.
+    /// The lengths before and after, if the backup became less than half as long since it was copied:
+    /// the program that makes it may have failed.
     pub fn sudden_shrink(&self) -> Option<(u64, u64)> {
-        let before = self.replaces.as_ref()?.file.size;
+        let replaced = self.replaces.as_ref()?;
+        let before = replaced.is_outdated.then_some(replaced.file.size)?;
         let after = self.backup.version?.bytes;
         (after < before.div_ceil(2)).then_some((before, after))
     }

@@ -1,0 +1,120 @@
+//! A world whose backups are files in a folder.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use sandbox::dropbox::content_hash;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::World;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Dropbox and the binary, and a folder of backups in place of UISP.
+pub struct FolderWorld {
+    world: World,
+    backups: TempDir,
+    /// Seconds by which the next file is younger than the first.
+    age: Cell<u64>,
+}
+
+impl Deref for FolderWorld {
+    type Target = World;
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl FolderWorld {
+    /// An authorized program and an empty folder. There is no trace of UISP.
+    pub fn new() -> Self {
+        let world = World::authorized();
+        fs::remove_file(world.root().join("ucrm.json")).unwrap();
+        let backups = tempfile::tempdir().unwrap();
+        world.configure(json!({"unmsApiToken": null, "backupDirectory": backups.path()}));
+        Self {
+            world,
+            backups,
+            age: Cell::new(0),
+        }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.backups.path()
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.backups.path().join(name)
+    }
+
+    /// Writes a file that has been at rest for days; each is younger than the one before.
+    pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+        self.age.set(self.age.get() + 1);
+        let modified = SystemTime::now() - 30 * DAY + Duration::from_secs(self.age.get());
+        self.write_at(name, content, modified);
+    }
+
+    /// Writes a file that was changed just now.
+    pub fn write_just_now(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+        self.write_at(name, content, SystemTime::now());
+    }
+
+    /// Writes a file with this time.
+    pub fn write_at(
+        &self,
+        name: impl AsRef<Path>,
+        content: impl AsRef<[u8]>,
+        modified: SystemTime,
+    ) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        set_time(&path, modified);
+    }
+
+    /// Lets a file look as if nobody had touched it for an hour.
+    pub fn let_rest(&self, name: impl AsRef<Path>) {
+        set_time(&self.path(name), SystemTime::now() - DAY / 24);
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: impl AsRef<Path>) {
+        fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// Paths below the mirror folder with the content hashes of what is there.
+    pub fn stored(&self) -> Vec<(String, String)> {
+        let files = self.dropbox.files().into_iter();
+        files
+            .map(|file| (file.path[1..].to_owned(), file.content_hash))
+            .collect()
+    }
+
+    /// Asserts that Dropbox holds exactly these files of the folder.
+    pub fn assert_stored(&self, names: &[&str]) {
+        let mut expected: Vec<(String, String)> = names
+            .iter()
+            .map(|name| (name.to_string(), hash_of(&self.path(name))))
+            .collect();
+        let mut stored = self.stored();
+        expected.sort();
+        stored.sort();
+        assert_eq!(stored, expected);
+    }
+}
+
+/// The content hash of a file.
+pub fn hash_of(path: &Path) -> String {
+    content_hash(&fs::read(path).unwrap())
+}
+
+fn set_time(path: &Path, modified: SystemTime) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_modified(modified).unwrap();
+}
