@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backup_sync_dropbox::backup_id::BackupId;
+use backup_sync_dropbox::backup_id::{BackupId, Version};
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
 use backup_sync_dropbox::dropbox::files::{Entry, FileMetadata};
 use backup_sync_dropbox::mirror::names::Naming;
@@ -32,11 +32,12 @@ struct Case {
     mirrored: BTreeMap<BackupId, Mirrored>,
     confirm_cleanup: bool,
     keep_deleted_days: u32,
+    naming: Naming,
     now: DateTime<Utc>,
 }
 
 fn id(text: &str) -> BackupId {
-    BackupId::parse(text).unwrap()
+    BackupId::of_path(text).unwrap()
 }
 
 fn day(number: i64) -> DateTime<Utc> {
@@ -91,8 +92,23 @@ impl Case {
             mirrored: ids.iter().map(|text| (id(text), mirrored())).collect(),
             confirm_cleanup: false,
             keep_deleted_days: 0,
+            naming: NAMING,
             now: day(0),
         }
+    }
+
+    /// The same for a folder of files, each one byte long.
+    fn of_folder(ids: &[&str], listed: &[&str]) -> Self {
+        let mut case = Self::new(ids, listed);
+        case.naming = Naming::Paths;
+        case.entries = ids.iter().map(|id| Entry::File(file(id))).collect();
+        for backup in &mut case.listing.backups {
+            backup.version = version(1, 0);
+        }
+        for mirrored in case.mirrored.values_mut() {
+            mirrored.version = version(1, 0);
+        }
+        case
     }
 
     fn plan(&self) -> Plan {
@@ -104,7 +120,7 @@ impl Case {
             mirrored: &self.mirrored,
             confirm_cleanup: self.confirm_cleanup,
             keep_deleted_days: self.keep_deleted_days,
-            naming: NAMING,
+            naming: self.naming,
             now: self.now,
         })
     }
@@ -115,20 +131,37 @@ impl Case {
         next.seen.clone_from(&plan.seen);
         next.on_hold.clone_from(&plan.on_hold);
         for upload in &plan.uploads {
-            next.entries.push(Entry::File(file(&upload.name)));
-            next.mirrored.insert(upload.backup.id.clone(), mirrored());
+            let version = upload.backup.version;
+            if let Some(replaced) = &upload.replaces {
+                next.remove(&replaced.file.name);
+            }
+            let mut file = file(&upload.name);
+            file.size = version.map_or(1, |version| version.bytes);
+            next.entries.push(Entry::File(file));
+            next.remember(&upload.backup);
         }
         for verification in &plan.verifications {
-            next.mirrored
-                .insert(verification.backup.id.clone(), mirrored());
+            next.remember(&verification.backup);
         }
         for deletion in plan.deletions_after(true) {
-            next.entries.retain(
-                |entry| !matches!(entry, Entry::File(file) if file.name == deletion.file.name),
-            );
+            next.remove(&deletion.file.name);
             next.on_hold.remove(&deletion.id);
         }
         next
+    }
+
+    fn remove(&mut self, name: &str) {
+        let is_it = |entry: &Entry| matches!(entry, Entry::File(file) if file.name == name);
+        self.entries.retain(|entry| !is_it(entry));
+    }
+
+    fn remember(&mut self, backup: &Backup) {
+        let version = backup.version;
+        let mirrored = Mirrored {
+            version,
+            ..mirrored()
+        };
+        self.mirrored.insert(backup.id.clone(), mirrored);
     }
 
     /// Ids of the managed files, with repetitions.
@@ -136,11 +169,17 @@ impl Case {
         self.entries
             .iter()
             .filter_map(|entry| match entry {
-                Entry::File(file) => NAMING.recognise(&file.name),
+                Entry::File(file) => self.naming.recognise(&file.name),
                 Entry::Other(_) => None,
             })
             .collect()
     }
+}
+
+/// A version of so many bytes, written on such a day.
+fn version(bytes: u64, written: i64) -> Option<Version> {
+    let modified_at = day(-100 + written);
+    Some(Version { bytes, modified_at })
 }
 
 fn deleted(plan: &Plan) -> Vec<&str> {
@@ -354,6 +393,87 @@ fn a_file_that_changed_since_it_was_verified_is_verified_again() {
     assert_eq!(case.plan().verifications.len(), 1);
 }
 
+// ---- backups that change ----
+
+#[test]
+fn a_version_that_is_known_is_not_looked_at_again() {
+    let case = Case::of_folder(&["a/b", "c"], &["a/b", "c"]);
+    let plan = case.plan();
+    assert_eq!(plan.unchanged, 2);
+    assert!(plan.uploads.is_empty() && plan.verifications.is_empty());
+}
+
+#[test]
+fn another_version_of_another_length_replaces_exactly_the_file_that_is_there() {
+    let mut case = Case::of_folder(&["a"], &["a"]);
+    case.listing.backups[0].version = version(9, 1);
+    let plan = case.plan();
+    let replaced = plan.uploads[0].replaces.as_ref().unwrap();
+    assert_eq!(Entry::File(replaced.file.clone()), case.entries[0]);
+    assert!(replaced.is_outdated);
+}
+
+#[test]
+fn another_version_of_the_same_length_is_read_before_it_is_sent() {
+    let mut case = Case::of_folder(&["a"], &["a"]);
+    case.listing.backups[0].version = version(1, 1);
+    let plan = case.plan();
+    assert!(plan.uploads.is_empty());
+    assert!(plan.verifications[0].is_outdated);
+    assert_eq!(case.after(&plan).plan().unchanged, 1);
+}
+
+#[test]
+fn a_file_that_this_program_did_not_put_there_is_no_outdated_copy() {
+    for bytes in [1, 9] {
+        let mut case = Case::of_folder(&["a"], &["a"]);
+        case.mirrored.clear();
+        case.listing.backups[0].version = version(bytes, 0);
+        let plan = case.plan();
+        let upload = plan
+            .uploads
+            .first()
+            .and_then(|upload| upload.replaces.as_ref());
+        let verification = plan.verifications.first();
+        assert_eq!(upload.is_some(), bytes == 9);
+        assert!(!upload.is_some_and(|replaced| replaced.is_outdated));
+        assert!(!verification.is_some_and(|verification| verification.is_outdated));
+    }
+}
+
+#[test]
+fn an_unfinished_version_replaces_nothing_and_protects_its_copy() {
+    let mut case = Case::of_folder(&["a", "b"], &["a", "b"]);
+    case.listing.backups[0].version = version(0, 1);
+    case.listing.backups[0].finished = false;
+    let plan = case.plan();
+    assert!(plan.uploads.is_empty() && plan.verifications.is_empty());
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(kept(&plan, KeepReason::Unfinished), 1);
+}
+
+#[test]
+fn less_than_half_is_a_sudden_shrink() {
+    for (before, after, is_sudden) in [(9, 4, true), (9, 5, false), (10, 5, false), (2, 9, false)] {
+        let mut case = Case::of_folder(&["a"], &["a"]);
+        if let Entry::File(file) = &mut case.entries[0] {
+            file.size = before;
+        }
+        case.listing.backups[0].version = version(after, 1);
+        let shrink = case.plan().uploads[0].sudden_shrink();
+        assert_eq!(shrink, is_sudden.then_some((before, after)));
+    }
+}
+
+#[test]
+fn a_path_is_the_same_in_every_letter_case_and_form_of_accents() {
+    let mut case = Case::of_folder(&["Archive/caf\u{e9}", "b"], &["archive/cafe\u{301}", "b"]);
+    assert_eq!(case.plan().unchanged, 2);
+    assert!(deleted(&case.plan()).is_empty());
+    case.listing.backups.remove(0);
+    assert_eq!(deleted(&case.plan()), ["Archive/caf\u{e9}"]);
+}
+
 // ---- generated worlds ----
 
 const IDS: [&str; 14] = [
@@ -383,6 +503,9 @@ fn case() -> impl Strategy<Value = Case> {
         prop::bool::weighted(0.15),
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.9),
+        // In a folder: what is remembered is the version there is, and its length.
+        prop::bool::weighted(0.8),
+        prop_oneof![4 => Just(1u64), 1 => Just(0), 1 => Just(7)],
     );
     (
         prop::collection::vec(item, IDS.len()),
@@ -390,27 +513,44 @@ fn case() -> impl Strategy<Value = Case> {
         prop::bool::weighted(0.1),
         any::<bool>(),
         prop_oneof![3 => Just(0u32), 1 => 1..10u32],
+        any::<bool>(),
     )
         .prop_map(
-            |(items, foreign, bad_row, confirm_cleanup, keep_deleted_days)| {
+            |(items, foreign, bad_row, confirm_cleanup, keep_deleted_days, is_folder)| {
                 let mut case = Case::new(&[], &[]);
                 case.confirm_cleanup = confirm_cleanup;
+                if is_folder {
+                    case.naming = Naming::Paths;
+                }
                 case.keep_deleted_days = keep_deleted_days;
                 if bad_row {
                     case.listing.problems.push("row 1: it has no id".into());
                 }
                 for name in foreign {
-                    case.entries.push(Entry::File(file(&name)));
+                    // In a folder every path is managed; nobody has seen these.
+                    let folder = if is_folder { "foreign/" } else { "" };
+                    case.entries
+                        .push(Entry::File(file(&format!("{folder}x{name}"))));
                 }
-                for (text, (source, files, seen, on_hold, verified, unchanged)) in
+                for (text, (source, files, seen, on_hold, verified, unchanged, same, bytes)) in
                     IDS.iter().zip(items)
                 {
+                    // In Dropbox a path has one file.
+                    let files = if is_folder { files.min(1) } else { files };
                     if source > 0 {
-                        case.listing.backups.push(backup(text, source == 2));
+                        let mut backup = backup(text, source == 2);
+                        if is_folder {
+                            backup.version = version(bytes, 1);
+                            backup.finished &= bytes > 0;
+                        }
+                        case.listing.backups.push(backup);
                     }
                     for copy in 0..files {
-                        let mut file =
-                            file(&format!("unms-backup-2026010{}-0000_{text}.unms", copy + 1));
+                        let mut file = if is_folder {
+                            file(text)
+                        } else {
+                            file(&format!("unms-backup-2026010{}-0000_{text}.unms", copy + 1))
+                        };
                         if !unchanged {
                             file.content_hash = Some(ContentHash::of(b"changed"));
                         }
@@ -424,7 +564,16 @@ fn case() -> impl Strategy<Value = Case> {
                         case.on_hold.insert(id(text));
                     }
                     if verified && files > 0 {
-                        case.mirrored.insert(id(text), mirrored());
+                        let known = if same {
+                            version(bytes, 1)
+                        } else {
+                            version(1, 0)
+                        };
+                        let known = Mirrored {
+                            version: known.filter(|_| is_folder),
+                            ..mirrored()
+                        };
+                        case.mirrored.insert(id(text), known);
                     }
                 }
                 case
@@ -454,7 +603,7 @@ proptest! {
         for deletion in plan.deletions_after(true) {
             let in_folder = case.entries.contains(&Entry::File(deletion.file.clone()));
             prop_assert!(in_folder);
-            prop_assert_eq!(NAMING.recognise(&deletion.file.name), Some(deletion.id.clone()));
+            prop_assert_eq!(case.naming.recognise(&deletion.file.name), Some(deletion.id.clone()));
             prop_assert!(case.listing.problems.is_empty());
             prop_assert!(finished);
             prop_assert!(!case.listing.backups.iter().any(|backup| backup.id == deletion.id));
@@ -471,6 +620,32 @@ proptest! {
             .filter(|deletion| !case.on_hold.contains(&deletion.id))
             .count();
         prop_assert!(unconfirmed <= 3 || unconfirmed * 2 <= case.managed().len());
+    }
+
+    #[test]
+    fn only_finished_backups_are_sent_and_only_what_is_there_is_replaced(case in case()) {
+        let plan = case.plan();
+        for upload in &plan.uploads {
+            prop_assert!(upload.backup.finished);
+            let there = |file: &FileMetadata| case.entries.contains(&Entry::File(file.clone()));
+            match &upload.replaces {
+                Some(replaced) => {
+                    prop_assert!(there(&replaced.file));
+                    prop_assert_eq!(&upload.name, &replaced.file.name);
+                    prop_assert!(case.naming.recognise(&upload.name) == Some(upload.backup.id.clone()));
+                }
+                None => prop_assert!(!case.managed().contains(&upload.backup.id)),
+            }
+        }
+        for verification in &plan.verifications {
+            prop_assert!(verification.backup.finished);
+        }
+        let replaced = plan.uploads.iter().filter_map(|upload| upload.replaces.as_ref());
+        let touched = replaced.map(|replaced| &replaced.file);
+        let touched: Vec<_> = touched.chain(plan.verifications.iter().map(|v| &v.file)).collect();
+        for deletion in plan.deletions_after(true) {
+            prop_assert!(!touched.contains(&&deletion.file));
+        }
     }
 
     #[test]
@@ -507,7 +682,7 @@ proptest! {
             .collect();
         prop_assert!(managed.is_superset(&finished));
         let kept: BTreeSet<BackupId> =
-            plan.kept.iter().filter_map(|kept| NAMING.recognise(&kept.name)).collect();
+            plan.kept.iter().filter_map(|kept| case.naming.recognise(&kept.name)).collect();
         let others: BTreeSet<BackupId> = managed.difference(&finished).cloned().collect();
         prop_assert_eq!(others, kept, "what stays without a backup is named with its reason");
     }

@@ -423,3 +423,106 @@ impl Read for Reading {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn walk(paths: &[&str]) -> Walk {
+        let version = Version {
+            bytes: 1,
+            modified_at: DateTime::UNIX_EPOCH,
+        };
+        Walk {
+            files: paths.iter().map(|path| (path.into(), version)).collect(),
+            ..Walk::default()
+        }
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-11-21T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_list_is_taken_when_two_walks_in_a_row_agree() {
+        let script = |walks: &[&[&str]]| {
+            let mut walks = walks.iter();
+            let mut taken = 0;
+            let steady = steady(|| {
+                taken += 1;
+                Ok(walk(walks.next().unwrap()))
+            });
+            (steady.unwrap(), taken)
+        };
+        let (found, taken) = script(&[&["a"], &["a"]]);
+        assert_eq!((found.files.len(), found.problems.len(), taken), (1, 0, 2));
+        // "b" was renamed to "a" during the first walk, which saw neither.
+        let (found, taken) = script(&[&[], &["a"], &["a"]]);
+        assert_eq!((found.files.len(), found.problems.len(), taken), (1, 0, 3));
+        // It never rests: what was found counts, but not for deletions.
+        let (found, taken) = script(&[&["1"], &["2"], &["3"], &["4"], &["5"]]);
+        assert_eq!(
+            (found.files.len(), found.problems.len(), taken),
+            (1, 1, WALKS_MAX)
+        );
+    }
+
+    #[test]
+    fn the_mark_goes_before_the_endings_and_names_stay_short_enough() {
+        let id = |path: &str| BackupId::of_path(path).unwrap();
+        let marked = |path: &str| other_id(&id(path)).unwrap().to_string();
+        assert!(marked("a/b/Dump.sql.gz").starts_with("a/b/Dump ("));
+        assert!(marked("a/b/Dump.sql.gz").ends_with(").sql.gz"));
+        assert!(marked(".hidden").starts_with(".hidden ("));
+        assert!(marked("plain").starts_with("plain ("));
+        let long = format!("a/{}.sql", "x".repeat(251));
+        assert!(marked(&long).ends_with(").sql") && marked(&long).len() == 2 + NAME_CHARS_MAX);
+        assert_ne!(marked("a/x"), marked("A/x"));
+    }
+
+    proptest! {
+        #[test]
+        fn every_file_has_one_id_that_no_other_path_disturbs(
+            paths in prop::collection::btree_set("[aA\u{e9}]{1,2}(/[aAbe.\u{301}]{1,3}){0,2}", 0..25),
+        ) {
+            // A path is a file or a folder.
+            let is_folder = |path: &String| {
+                let inside = format!("{path}/");
+                paths.iter().any(|other| other.starts_with(&inside))
+            };
+            let files: Vec<&str> = paths
+                .iter()
+                .filter(|path| !is_folder(path) && BackupId::of_path(path).is_ok())
+                .map(String::as_str)
+                .collect();
+            let (listing, places) = listing(&walk(&files), now());
+            prop_assert!(listing.problems.is_empty());
+            let placed: BTreeSet<&str> = places.values().filter_map(|(path, _)| path.to_str()).collect();
+            prop_assert_eq!(placed, files.iter().copied().collect());
+            prop_assert_eq!(listing.backups.len(), files.len());
+            let ids: BTreeSet<&BackupId> = listing.backups.iter().map(|backup| &backup.id).collect();
+            prop_assert_eq!(ids.len(), files.len());
+            for backup in &listing.backups {
+                prop_assert!(backup.finished);
+                // No file lies where another one needs a folder.
+                for folder in Path::new(backup.id.as_str()).ancestors().skip(1) {
+                    let folder = BackupId::of_path(folder.to_str().unwrap());
+                    prop_assert!(folder.map_or(true, |folder| !ids.contains(&folder)));
+                }
+            }
+            // Without rivals a file keeps its path.
+            let renamed = listing.backups.iter().filter(|backup| !files.contains(&backup.id.as_str()));
+            prop_assert_eq!(renamed.count(), listing.renamed.len());
+        }
+
+        #[test]
+        fn no_name_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            let path = OsStr::from_bytes(&bytes);
+            if let Ok(Some(id)) = usable_id(path) {
+                let _ = other_id(&id);
+            }
+        }
+    }
+}
