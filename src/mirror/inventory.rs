@@ -23,7 +23,7 @@ pub fn take(
     mirrored: &BTreeMap<BackupId, Mirrored>,
     now: DateTime<Utc>,
 ) -> Inventory {
-    let unverified: BTreeSet<&BackupId> = plan.verifications.iter().map(|v| &v.backup.id).collect();
+    let unverified: BTreeSet<&BackupId> = plan.transferred().map(|backup| &backup.id).collect();
     let mut files = BTreeMap::new();
     for file in managed(entries, naming) {
         if let Some(id) = naming.recognise(&file.name) {

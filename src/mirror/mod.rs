@@ -190,7 +190,12 @@ impl Mirror<'_> {
                 text::duration(took)
             );
         }
-        self.remember(&job.backup, file, digested);
+        // What is stored is described by the last part of its path only.
+        let file = FileMetadata {
+            name: job.name.clone(),
+            ..file.clone()
+        };
+        self.remember(&job.backup, &file, digested);
     }
 
     fn remember(&mut self, backup: &Backup, file: &FileMetadata, digested: Digested) {

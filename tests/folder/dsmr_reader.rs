@@ -39,7 +39,7 @@ impl House {
     /// Writes a file on a day; it is whole.
     fn write(&mut self, name: &str, content: &[u8], day: u64) {
         // The past, so that it is at rest; half an hour after two o'clock.
-        let modified = SystemTime::now() - (DAYS + 1 - day as u64) as u32 * DAY;
+        let modified = SystemTime::now() - DAY * (DAYS + 1 - day) as u32;
         self.world.write_at(name, content, modified);
         let contents = self.whole.entry(name.to_owned()).or_default();
         contents.insert(content_hash(content));
@@ -75,7 +75,7 @@ impl House {
         };
         self.write(&packed, &dump[..length], day);
         self.world.remove(&sql);
-        if day % 7 == 0 {
+        if day.is_multiple_of(7) {
             let month = 10 + day / 31;
             let archive = format!(
                 "archive/2026/{month:02}/dsmrreader-postgresql-partial-backup-Monday.sql.gz"

@@ -30,6 +30,11 @@ fn files_keep_their_paths_and_an_unchanged_folder_costs_nothing() {
     ended.assert_line(&["Finished: 4 uploaded"]);
     assert!(!ended.log.contains("WARNING"), "{}", ended.log);
     world.assert_stored(&names);
+    let listed = &world.state()["inventory"]["listed"];
+    for name in names {
+        assert_eq!(listed[name]["file"]["name"], name);
+        assert!(listed[name]["file"]["verified_at"].is_string());
+    }
 
     // Not even read: what is there now has the old length and the old time.
     let modified = fs::metadata(world.path("a.sql.gz"))
