@@ -145,33 +145,6 @@ fn a_folder_wins_over_uisp_and_needs_neither_its_address_nor_its_token() {
     assert_eq!(world.uisp.traffic().requests().len(), 0);
 }
 
-#[test]
-fn the_time_limit_asks_nobody_for_another_run() {
-    use sandbox::http::{Action, On};
-    use std::time::Duration;
-    let world = FolderWorld::new();
-    for number in 0..40 {
-        world.write(format!("{number}"), vec![number; 9 << 20]);
-    }
-    // Each piece takes longer than the run's time by the program's clock.
-    world.dropbox.inject(
-        On::every("files/upload_session/append_v2"),
-        Action::Delay(Duration::from_millis(300)),
-    );
-    let mut command = world.command();
-    command.env("BACKUP_SYNC_CLOCK_SPEED", "3000");
-    let ended = world.run_as(&mut command);
-    assert_eq!(ended.code, Some(0), "{}", ended.log);
-    ended.assert_line(&["Finished early", "The next run carries on"]);
-    assert!(!ended.log.contains("is asked to start"), "{}", ended.log);
-    assert!(
-        !world
-            .root()
-            .join(".ucrm-plugin-execution-requested")
-            .exists()
-    );
-}
-
 /// A user that no system has.
 const NOBODY: u32 = 54_321;
 

@@ -218,3 +218,23 @@ fn a_time_that_no_file_should_have_is_no_obstacle() {
     world.assert_stored(&["future", "past"]);
     world.run_well().assert_line(&["2 unchanged"]);
 }
+
+#[test]
+fn a_file_that_takes_longer_than_a_run_is_carried_on_without_asking_anybody() {
+    let world = FolderWorld::new();
+    world.write("large", vec![1; 60 * MIB]);
+    // 12.5 kB in each of the program's seconds, of which a thousand pass in one of the wall's: a run
+    // of 55 minutes sends about 41 MB.
+    world.configure(json!({"uploadLimitMbps": 0.1}));
+    let mut command = world.command();
+    command.env("BACKUP_SYNC_CLOCK_SPEED", "1000");
+    let ended = world.run_as(&mut command);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    ended.assert_line(&["Finished early", "The next run carries on"]);
+    assert!(!ended.log.contains("is asked to start"), "{}", ended.log);
+    let request = world.root().join(".ucrm-plugin-execution-requested");
+    assert!(!request.exists());
+    world.configure(json!({"uploadLimitMbps": null}));
+    world.run_well().assert_line(&["goes on; Dropbox holds"]);
+    world.assert_stored(&["large"]);
+}
