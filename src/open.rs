@@ -1,5 +1,7 @@
 //! Opens both ends of a run from the configuration: the source, and the way to Dropbox.
 
+use std::path::Path;
+
 use crate::advice::FIELD_UISP_TOKEN;
 use crate::clock::Stop;
 use crate::dropbox::{Hosts, InvalidHost};
@@ -24,6 +26,11 @@ pub enum Error {
         "The address of UISP is not known, so no backup can be read. Save UISP's system settings once or reinstall the plugin to have the file written anew. Cause: {0}."
     )]
     NoUispAddress(#[from] ucrm::Error),
+    /// The backup folder holds the program's own files, and with them the authorization.
+    #[error(
+        "The folder {0}, which data/config.json names as \"backupDirectory\", contains this program's own folder, whose files must not be mirrored. Name another one, or move this program's folder out of it."
+    )]
+    OwnFolder(String),
     /// Certificates or proxy settings cannot be used.
     #[error(
         "The HTTP client could not be set up. Correct the environment variable it names, or remove it. Cause: {0}."
@@ -48,6 +55,9 @@ pub fn source(
             "The folder {} is mirrored instead of UISP's backups, because data/config.json names it as \"backupDirectory\".",
             directory.display()
         );
+        if holds(directory, &folder.data()) {
+            return Err(vec![Error::OwnFolder(directory.display().to_string())]);
+        }
         return Ok(Box::new(Directory::new(directory.clone())));
     }
     let base = ucrm::uisp_api_url(&folder.ucrm()).map_err(Error::from);
@@ -60,6 +70,14 @@ pub fn source(
             let no_token = token.is_none().then_some(Error::NoUispToken);
             Err(no_token.into_iter().chain(base.err()).collect())
         }
+    }
+}
+
+/// Whether one folder is or contains the other, whatever links lead to them.
+fn holds(folder: &Path, other: &Path) -> bool {
+    match (folder.canonicalize(), other.canonicalize()) {
+        (Ok(folder), Ok(other)) => other.starts_with(folder),
+        _ => false,
     }
 }
 

@@ -31,6 +31,7 @@ const COMPOSED: [(&str, &str, &[&str]); 5] = [
             "The environment variable … holds no usable address",
             "The field \"…\" of the plugin's configuration is empty",
             "The address of UISP is not known",
+            "The folder …, which data/config.json names",
             "The HTTP client could not be set up",
         ],
     ),

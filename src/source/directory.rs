@@ -119,7 +119,6 @@ impl Source for Directory {
             file: File::from(file),
             path: self.folder.join(path),
             version,
-            read: 0,
         };
         reading.check()?;
         Ok(Download {
@@ -390,7 +389,6 @@ struct Reading {
     file: File,
     path: PathBuf,
     version: Version,
-    read: u64,
 }
 
 impl Reading {
@@ -412,12 +410,7 @@ impl Read for Reading {
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => return Err(cause),
             Err(cause) => return Err(io::Error::other(unreadable(&self.path, cause))),
         };
-        self.read += count as u64;
-        let is_end = count == 0 && !buffer.is_empty();
-        if self.read > self.version.bytes || (is_end && self.read < self.version.bytes) {
-            return Err(io::Error::other(Error::InUse));
-        }
-        if is_end {
+        if count == 0 && !buffer.is_empty() {
             self.check().map_err(io::Error::other)?;
         }
         Ok(count)

@@ -145,6 +145,19 @@ fn a_folder_wins_over_uisp_and_needs_neither_its_address_nor_its_token() {
     assert_eq!(world.uisp.traffic().requests().len(), 0);
 }
 
+#[test]
+fn the_programs_own_folder_is_never_mirrored() {
+    let world = FolderWorld::new();
+    let link = world.path("link");
+    std::os::unix::fs::symlink(world.root(), &link).unwrap();
+    for folder in [world.root(), &world.data(""), Path::new("/"), &link] {
+        world.configure(json!({"backupDirectory": folder}));
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR: The folder", "contains this program's own folder"]);
+        assert!(world.dropbox.files().is_empty());
+    }
+}
+
 /// A user that no system has.
 const NOBODY: u32 = 54_321;
 
