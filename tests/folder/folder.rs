@@ -30,9 +30,18 @@ impl Deref for FolderWorld {
 }
 
 impl FolderWorld {
-    /// An authorized program and an empty folder. There is no trace of UISP.
+    /// An authorized program and an empty folder.
     pub fn new() -> Self {
-        let world = World::authorized();
+        Self::from(World::authorized())
+    }
+
+    /// A program that knows its app, has no authorization, and an empty folder.
+    pub fn not_authorized() -> Self {
+        Self::from(World::with_app(false))
+    }
+
+    /// There is no trace of UISP.
+    fn from(world: World) -> Self {
         fs::remove_file(world.root().join("ucrm.json")).unwrap();
         let backups = tempfile::tempdir().unwrap();
         world.configure(json!({"unmsApiToken": null, "backupDirectory": backups.path()}));

@@ -53,6 +53,17 @@ fn files_keep_their_paths_and_an_unchanged_folder_costs_nothing() {
 }
 
 #[test]
+fn the_authorization_needs_two_runs_and_no_uisp() {
+    let world = FolderWorld::not_authorized();
+    world.write("a", "a");
+    let asked = world.run_well();
+    asked.assert_line(&["Finished: waiting for the next step of the setup"]);
+    world.allow_and_paste(&asked);
+    world.run_well().assert_line(&["Finished: 1 uploaded"]);
+    world.assert_stored(&["a"]);
+}
+
+#[test]
 fn a_listing_of_many_pages_in_a_folder_of_its_own_is_read_to_its_end() {
     let world = FolderWorld::new();
     world.configure(json!({"dropboxFolder": "House/Meter"}));
