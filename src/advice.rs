@@ -78,6 +78,7 @@ pub fn dropbox(error: &dropbox::Error) -> String {
         {
             "The Dropbox account may not write to the mirror folder. Check its sharing and team settings".into()
         }
+        Error::Changed => "Try again: the newer version is taken then".into(),
         Error::Stopped(_) => "The next run carries on".into(),
         Error::Route { .. } | Error::Rejected { .. } | Error::Malformed { .. } => {
             "Something between this server and Dropbox may have changed the answer, or the plugin is at fault. The next run tries again; if this repeats, report it with this line".into()

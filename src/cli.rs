@@ -7,6 +7,8 @@ use std::sync::atomic::AtomicBool;
 
 use lexopt::prelude::*;
 
+use crate::clock;
+use crate::commands::{self, Call, Command};
 use crate::page;
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::run::{self, End};
@@ -14,18 +16,26 @@ use crate::run::{self, End};
 const HELP: &str = "\
 Keeps a Dropbox folder an exact, verified mirror of a UISP server's backups.
 
-Usage: backup-sync-dropbox [COMMAND] [--root DIR]
+Usage: backup-sync-dropbox [--root DIR] [COMMAND] [ARGUMENTS]
 
 Without a command the program does one run, as UISP starts it: it reads
 DIR/data/config.json, takes the Dropbox authorization as far as it goes, mirrors
 new backups, deletes what is due, and says in DIR/data/plugin.log what it did.
 
+Commands for people; each has a --help of its own:
+  run       Do one run; with --dry-run, only tell what it would do.
+  check     Check every link of the chain and name the fix for what is broken.
+  status    Tell how things stand, from local files only.
+  list      List the backups at both ends, and why a file is kept.
+  verify    Compare what is in Dropbox with what should be there.
+  download  Get a backup back from Dropbox.
+
 Commands that UISP calls through the plugin's PHP files:
-  setup        Take the authorization as far as it goes, as after the form was
-               saved: show the link in the log, or exchange a pasted code. Mirrors
-               nothing, takes a few seconds at most.
-  page         Answer a web request for the status page, as CGI does: REQUEST_METHOD,
-               QUERY_STRING and HTTP_COOKIE in, headers and body to standard output.
+  setup     Take the authorization as far as it goes, as after the form was saved:
+            show the link in the log, or exchange a pasted code. Mirrors nothing,
+            takes a few seconds at most.
+  page      Answer a web request for the status page, as CGI does: REQUEST_METHOD,
+            QUERY_STRING and HTTP_COOKIE in, headers and body to standard output.
 
 Options:
   --root DIR   The plugin's folder. Default: the current folder.
@@ -34,7 +44,8 @@ Options:
 
 Exit codes:
   0  Done, or waiting for the next step of the setup.
-  1  The run failed; the log says why.
+  1  The run failed, and the log says why; or the command found something wrong,
+     or could not be carried out.
   2  The command line is wrong.
 
 Environment: RUST_LOG sets the detail of the log (info, debug). SSL_CERT_FILE
@@ -48,29 +59,54 @@ enum Request {
     Run { root: PathBuf },
     Setup { root: PathBuf },
     Page { root: PathBuf },
-    Help,
+    Command(Call),
+    Help(&'static str),
     Version,
 }
 
 fn parse(mut arguments: lexopt::Parser) -> Result<Request, lexopt::Error> {
     let mut root = PathBuf::from(".");
-    let mut command: Option<fn(PathBuf) -> Request> = None;
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("root") => root = arguments.value()?.into(),
             Long("version") | Short('V') => return Ok(Request::Version),
-            Long("help") | Short('h') => return Ok(Request::Help),
-            Value(name) if command.is_none() => {
-                command = Some(match name.to_str() {
-                    Some("setup") => |root| Request::Setup { root },
-                    Some("page") => |root| Request::Page { root },
-                    _ => return Err(Value(name).unexpected()),
-                });
-            }
+            Long("help") | Short('h') => return Ok(Request::Help(HELP)),
+            Value(name) => return parse_command(&name.to_string_lossy(), root, arguments),
             _ => return Err(argument.unexpected()),
         }
     }
-    Ok(command.unwrap_or(|root| Request::Run { root })(root))
+    Ok(Request::Run { root })
+}
+
+fn parse_command(
+    name: &str,
+    mut root: PathBuf,
+    mut arguments: lexopt::Parser,
+) -> Result<Request, lexopt::Error> {
+    if let "setup" | "page" = name {
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("root") => root = arguments.value()?.into(),
+                Long("help") | Short('h') => return Ok(Request::Help(HELP)),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        return Ok(match name {
+            "setup" => Request::Setup { root },
+            _ => Request::Page { root },
+        });
+    }
+    let command = Command::find(name).ok_or_else(|| {
+        let names = commands::ALL.map(|command| command.name).join(", ");
+        format!("there is no command {name:?}, only {names}, setup, page")
+    })?;
+    Ok(match command.parse(root, arguments)? {
+        None => Request::Help(command.help),
+        Some(call) if call.command.name == "run" && !call.has("dry-run") => Request::Run {
+            root: call.folder.root().to_owned(),
+        },
+        Some(call) => Request::Command(call),
+    })
 }
 
 /// Carries out the command line of this process.
@@ -83,13 +119,16 @@ pub fn main() -> ExitCode {
         }
     };
     match request {
-        Request::Help => print!("{HELP}"),
+        Request::Help(text) => print!("{text}"),
         Request::Version => println!("backup-sync-dropbox {}", env!("CARGO_PKG_VERSION")),
         Request::Run { root } => return in_folder(root, |folder| logged(folder, run::run)),
         Request::Setup { root } => {
             return in_folder(root, |folder| logged(folder, run::saved::saved));
         }
         Request::Page { root } => return in_folder(root, answer),
+        Request::Command(call) => {
+            return in_folder(call.folder.root().to_owned(), |_| do_command(&call));
+        }
     }
     ExitCode::SUCCESS
 }
@@ -104,6 +143,19 @@ fn in_folder(root: PathBuf, carry_out: impl FnOnce(&PluginFolder) -> ExitCode) -
         root.display()
     );
     ExitCode::from(2)
+}
+
+fn do_command(call: &Call) -> ExitCode {
+    plugin_log::start_on_stderr();
+    report_panics();
+    match call.run() {
+        Ok(commands::End::Well) => ExitCode::SUCCESS,
+        Ok(commands::End::Wrong) => ExitCode::from(1),
+        Err(failure) => {
+            eprintln!("backup-sync-dropbox: {failure}");
+            ExitCode::from(1)
+        }
+    }
 }
 
 /// Answers the request in the environment.
@@ -122,12 +174,7 @@ fn logged(
 ) -> ExitCode {
     plugin_log::start(folder.log());
     report_panics();
-    let signalled = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&signalled)) {
-            log::debug!("Signal {signal} cannot be caught: {error}");
-        }
-    }
+    let signalled = clock::catch_signals();
     panic_for_a_test();
     match carry_out(folder, signalled) {
         End::Done => ExitCode::SUCCESS,

@@ -62,6 +62,17 @@ pub enum StopReason {
     TimeLimit,
 }
 
+/// A flag that SIGTERM and SIGINT set from now on, instead of ending the process.
+pub fn catch_signals() -> Arc<AtomicBool> {
+    let signalled = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        if let Err(error) = signal_hook::flag::register(signal, Arc::clone(&signalled)) {
+            log::debug!("Signal {signal} cannot be caught: {error}");
+        }
+    }
+    signalled
+}
+
 /// Tells every part of a run when to stop, and carries the run's age.
 #[derive(Clone, Debug)]
 pub struct Stop {

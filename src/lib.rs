@@ -7,6 +7,7 @@ pub mod advice;
 pub mod backup_id;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod dropbox;
 pub mod healthcheck;
 pub mod http;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 10] = [
     &["main"],
     &["cli"],
-    &["run", "page"],
+    &["run", "commands", "page"],
     &["open"],
     &["setup", "mirror", "healthcheck"],
     &["advice"],

@@ -102,6 +102,9 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// Another version of a file came than the one that was asked for.
+    #[error("the file was changed in Dropbox meanwhile")]
+    Changed,
     /// A job that Dropbox carries out in the background did not end in this run's time.
     #[error("Dropbox has not finished {route} in time")]
     Unfinished {

@@ -200,6 +200,21 @@ impl Dropbox {
         }
     }
 
+    /// Whether there is a folder at `path`; the root (`""`) is always there.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn is_folder(&self, path: &str) -> Result<bool, Error> {
+        if path.is_empty() {
+            return Ok(true);
+        }
+        match self.rpc::<WireEntry>("files/get_metadata", &json!({"path": path})) {
+            Ok(entry) => Ok(entry.tag == "folder"),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Sends a whole small content into a session of its own, closed and ready to commit.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! A client for the part of Dropbox's API v2 that a mirror needs. It knows nothing of backups.
 
 pub mod content_hash;
+pub mod download;
 mod error;
 pub mod files;
 pub mod oauth;
@@ -8,6 +9,7 @@ pub mod users;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
@@ -69,6 +71,36 @@ impl Hosts {
             content: host("DROPBOX_CONTENT_URL", "https://content.dropboxapi.com")?,
             web: host("DROPBOX_WEB_URL", "https://www.dropbox.com")?,
         })
+    }
+}
+
+impl Hosts {
+    /// Asks both hosts of the API for a sign of life, without any authorization; returns the time that the
+    /// first one's answer names, if it does.
+    ///
+    /// # Errors
+    /// [`Error::Network`] of the first one that cannot be reached.
+    pub fn reach(&self, http: &http::Client, stop: &Stop) -> Result<Option<DateTime<Utc>>, Error> {
+        let mut times = Vec::new();
+        for (route, host) in [
+            ("the API host", &self.api),
+            ("the content host", &self.content),
+        ] {
+            times.push(with_retry(stop, route, || {
+                let url = host.as_str();
+                let answered = http.send(
+                    Patience::Call,
+                    ureq::http::Method::GET,
+                    url,
+                    &[],
+                    Body::Empty,
+                );
+                let answer = answered.map_err(|cause| Error::Network { route, cause })?;
+                let date = answer.header("date");
+                Ok::<_, Error>(date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()))
+            })?);
+        }
+        Ok(times.into_iter().flatten().next().map(|time| time.to_utc()))
     }
 }
 

@@ -161,6 +161,14 @@ impl Response {
         self.header("content-length")?.trim().parse().ok()
     }
 
+    /// Where the body of a 206 begins, and the length of the whole if it says so.
+    pub fn content_range(&self) -> Option<(u64, Option<u64>)> {
+        let header = self.header("content-range")?;
+        let (range, length) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let begins = range.split_once('-')?.0.trim().parse().ok()?;
+        Some((begins, length.trim().parse().ok()))
+    }
+
     /// The whole body, at most `limit` bytes of it.
     ///
     /// # Errors
@@ -212,6 +220,8 @@ pub enum Patience {
     Call,
     /// A body of any size, in either direction.
     Transfer,
+    /// A small question and an answer of any size, from a server that has nothing to wait for.
+    Download,
 }
 
 /// A client for one trust setting. Cheap to clone; clones share their connections.
@@ -219,6 +229,7 @@ pub enum Patience {
 pub struct Client {
     call: ureq::Agent,
     transfer: ureq::Agent,
+    download: ureq::Agent,
     upload_pace: Option<Arc<Pace>>,
 }
 
@@ -255,6 +266,9 @@ impl Client {
                         Peer::Monitor | Peer::Host => SILENCE_TIMEOUT,
                     })))
                     .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT))),
+                Patience::Download => config
+                    .timeout_per_read(Some(clock::wall(SILENCE_TIMEOUT)))
+                    .timeout_per_write(Some(clock::wall(SILENCE_TIMEOUT))),
             };
             let config = match peer {
                 // Answers are small, and each connection has buffers of its own.
@@ -268,6 +282,7 @@ impl Client {
         Ok(Self {
             call: agent(Patience::Call),
             transfer: agent(Patience::Transfer),
+            download: agent(Patience::Download),
             upload_pace: None,
         })
     }
@@ -296,6 +311,7 @@ impl Client {
         let agent = match patience {
             Patience::Call => &self.call,
             Patience::Transfer => &self.transfer,
+            Patience::Download => &self.download,
         };
         let mut request = http::Request::builder().method(method).uri(url);
         for (name, value) in headers {
@@ -340,6 +356,7 @@ impl Client {
     pub fn shutdown(&self) {
         self.call.clone().shutdown();
         self.transfer.clone().shutdown();
+        self.download.clone().shutdown();
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod inventory;
 pub mod names;
+pub mod overview;
 pub mod plan;
 pub mod survey;
 pub mod transfer;

@@ -56,6 +56,13 @@ fn recognise_dated(name: &str) -> Option<BackupId> {
     BackupId::parse(id.strip_prefix('_')?).ok()
 }
 
+/// The time in the name of a server's backup, in the timezone that the host had then.
+pub fn time_in(name: &str) -> Option<NaiveDateTime> {
+    recognise_dated(name)?;
+    let time = name.strip_prefix(PREFIX)?.get(..TIME_LENGTH)?;
+    NaiveDateTime::parse_from_str(time, TIME).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;

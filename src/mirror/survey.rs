@@ -33,12 +33,8 @@ impl Survey {
         settings: &Settings,
         asks_for_space: bool,
     ) -> Option<Self> {
-        let depth = match settings.backup_directory {
-            Some(_) => Depth::Subfolders,
-            None => Depth::Folder,
-        };
         std::thread::scope(|scope| {
-            let entries = scope.spawn(|| dropbox.list_folder(&settings.mirror_folder, depth));
+            let entries = scope.spawn(|| list(dropbox, settings));
             let timezone = scope.spawn(|| source.timezone());
             let space = scope.spawn(|| asks_for_space.then(|| dropbox.space_usage()));
             let listing = source.list();
@@ -50,6 +46,18 @@ impl Survey {
             })
         })
     }
+}
+
+/// Lists the mirror folder as deep as the configured source needs it.
+///
+/// # Errors
+/// [`dropbox::Error`].
+pub fn list(dropbox: &Dropbox, settings: &Settings) -> Result<Vec<Entry>, dropbox::Error> {
+    let depth = match settings.backup_directory {
+        Some(_) => Depth::Subfolders,
+        None => Depth::Folder,
+    };
+    dropbox.list_folder(&settings.mirror_folder, depth)
 }
 
 /// How the configured source's files are named.

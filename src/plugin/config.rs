@@ -100,6 +100,17 @@ pub enum Error {
 /// # Errors
 /// [`Error::Invalid`] holds every problem found, so that none waits for the next run.
 pub fn load(path: &Path) -> Result<Settings, Error> {
+    match inspect(path)? {
+        (settings, problems) if problems.is_empty() => Ok(settings),
+        (_, problems) => Err(Error::Invalid(problems)),
+    }
+}
+
+/// Reads the configuration as far as it can be used, and every problem in it.
+///
+/// # Errors
+/// If there is no such file, or nothing in it can be read.
+pub fn inspect(path: &Path) -> Result<(Settings, Vec<String>), Error> {
     let mut fields = Fields {
         values: read(path)?,
         problems: Vec::new(),
@@ -120,11 +131,7 @@ pub fn load(path: &Path) -> Result<Settings, Error> {
         healthcheck_url: fields.web_address("healthcheckUrl"),
         backup_directory: fields.directory("backupDirectory"),
     };
-    if fields.problems.is_empty() {
-        Ok(settings)
-    } else {
-        Err(Error::Invalid(fields.problems))
-    }
+    Ok((settings, fields.problems))
 }
 
 /// A change of the keys that the plugin owns.

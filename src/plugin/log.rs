@@ -45,12 +45,7 @@ static LAST_ERROR: Mutex<Option<String>> = Mutex::new(None);
 /// `RUST_LOG` may raise the level of our own records. The HTTP and TLS libraries stay silent below
 /// WARN whatever it says: their details hold URLs, headers and bytes.
 pub fn start(path: PathBuf) {
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(LevelFilter::Info);
-    builder.parse_default_env();
-    for library in ["ureq", "ureq_proto", "rustls", "oauth2", "webpki"] {
-        builder.filter_module(library, LevelFilter::Warn);
-    }
+    let mut builder = builder(LevelFilter::Info);
     builder.format(|buffer, record| {
         let zone = *ZONE.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.write_all(line(record, clock::now(), zone).as_bytes())
@@ -65,6 +60,40 @@ pub fn start(path: PathBuf) {
     builder.target(env_logger::Target::Pipe(Box::new(Sink)));
     if builder.try_init().is_err() {
         log::debug!("The log was started before.");
+    }
+}
+
+/// Sends the `log` crate's records to standard error, from WARN on: for commands, which leave the
+/// plugin's log to the runs.
+pub fn start_on_stderr() {
+    let mut builder = builder(LevelFilter::Warn);
+    builder.format(|buffer, record| {
+        let message = record.args().to_string();
+        let level = level_mark(record.level());
+        writeln!(buffer, "{level}{}", one_line(&secret::redact(&message)))
+    });
+    if builder.try_init().is_err() {
+        log::debug!("The log was started before.");
+    }
+}
+
+fn builder(level: LevelFilter) -> env_logger::Builder {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(level);
+    builder.parse_default_env();
+    for library in ["ureq", "ureq_proto", "rustls", "oauth2", "webpki"] {
+        builder.filter_module(library, LevelFilter::Warn);
+    }
+    builder
+}
+
+fn level_mark(level: Level) -> &'static str {
+    match level {
+        Level::Error => "ERROR: ",
+        Level::Warn => "WARNING: ",
+        Level::Info => "",
+        Level::Debug => "DEBUG: ",
+        Level::Trace => "TRACE: ",
     }
 }
 
@@ -147,13 +176,7 @@ fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Zone) -> String {
     if record.target() == BLOCK {
         return format!("{message}\n");
     }
-    let level = match record.level() {
-        Level::Error => "ERROR: ",
-        Level::Warn => "WARNING: ",
-        Level::Info => "",
-        Level::Debug => "DEBUG: ",
-        Level::Trace => "TRACE: ",
-    };
+    let level = level_mark(record.level());
     if record.level() == Level::Error {
         *LAST_ERROR.lock().unwrap_or_else(PoisonError::into_inner) = Some(one_line(&message));
     }

@@ -5,6 +5,7 @@
 //! must not cost it.
 
 pub mod stage;
+pub mod stored;
 
 use std::path::{Path, PathBuf};
 
@@ -293,16 +294,7 @@ impl Setup<'_> {
             Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
             Err(error) => {
                 let revoked = matches!(error, oauth::Error::InvalidGrant(_));
-                let what = match &error {
-                    oauth::Error::InvalidGrant(_) => {
-                        "Dropbox no longer accepts the stored authorization"
-                    }
-                    oauth::Error::InvalidClient(_) => "Dropbox does not know the app",
-                    oauth::Error::Refused(_) => "Dropbox refused to renew the access",
-                    oauth::Error::Unavailable(_) | oauth::Error::Stopped(_) => {
-                        "Dropbox could not be asked for access"
-                    }
-                };
+                let what = what_failed(&error);
                 log::error!("{what}. {}. Cause: {error}.", advice::authorization(&error));
                 if revoked {
                     self.ask_for_code(&app)?;
@@ -325,6 +317,18 @@ impl Setup<'_> {
             log::error!("The plugin's memory (data/state.json) could not be written, so the authorization cannot go on. Free disk space or correct the permissions of the plugin's data folder, then click \"Execute manually\". Cause: {error}.");
             NotAuthorized::Failed
         })
+    }
+}
+
+/// What happened when a stored token could not be renewed.
+fn what_failed(error: &oauth::Error) -> &'static str {
+    match error {
+        oauth::Error::InvalidGrant(_) => "Dropbox no longer accepts the stored authorization",
+        oauth::Error::InvalidClient(_) => "Dropbox does not know the app",
+        oauth::Error::Refused(_) => "Dropbox refused to renew the access",
+        oauth::Error::Unavailable(_) | oauth::Error::Stopped(_) => {
+            "Dropbox could not be asked for access"
+        }
     }
 }
 

@@ -195,18 +195,15 @@ impl Source for Uisp {
 
 /// Where a 206 begins, and the whole length if it says so.
 fn content_range(response: &Response, asked: u64) -> Result<(u64, Option<u64>), Error> {
-    let header = response.header("content-range").unwrap_or_default();
-    let parsed = (|| {
-        let (range, length) = header.trim().strip_prefix("bytes ")?.split_once('/')?;
-        let begins: u64 = range.split_once('-')?.0.trim().parse().ok()?;
-        Some((begins, length.trim().parse().ok()))
-    })();
-    match parsed {
+    match response.content_range() {
         Some((begins, length)) if begins == asked => Ok((begins, length)),
-        _ => Err(Error::Unexpected {
-            expected: "the rest of a backup",
-            found: format!("Content-Range {}", http::excerpt(header.as_bytes(), 60)),
-        }),
+        _ => {
+            let header = response.header("content-range").unwrap_or_default();
+            Err(Error::Unexpected {
+                expected: "the rest of a backup",
+                found: format!("Content-Range {}", http::excerpt(header.as_bytes(), 60)),
+            })
+        }
     }
 }
 

@@ -126,7 +126,10 @@ impl Handler for Service {
             },
             _ => Response::html(404, "<html><h1>404 Not Found</h1></html>"),
         };
-        Ok(response.with_header("X-Dropbox-Request-Id", format!("{serial:032x}")))
+        let now = self.shared.world().now();
+        Ok(response
+            .with_header("Date", now.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+            .with_header("X-Dropbox-Request-Id", format!("{serial:032x}")))
     }
 }
 

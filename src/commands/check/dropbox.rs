@@ -1,0 +1,301 @@
+//! Dropbox: its servers, the authorization, each permission, the mirror folder.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::super::{Call, Failure};
+use super::report::{Report, explained};
+use crate::advice;
+use crate::clock::{self, Stop};
+use crate::dropbox::download::Download;
+use crate::dropbox::files::{Commit, Delete, Entry, FileMetadata, WriteMode};
+use crate::dropbox::{self, Dropbox, Hosts};
+use crate::http::Client;
+use crate::mirror::survey;
+use crate::plugin::config::Settings;
+use crate::setup::stage::{Stage, stage};
+use crate::setup::stored;
+use crate::state::Memory;
+use crate::text;
+
+/// The probe file is removed within this time, also after the limit.
+const CLEANUP_LIMIT: Duration = Duration::from_secs(15);
+/// Tokens and TLS bear with a clock that is this far off.
+const SKEW_MAX: TimeDelta = TimeDelta::minutes(5);
+
+const METADATA_READ: &str = "permission files.metadata.read";
+const CONTENT_WRITE: &str = "permission files.content.write";
+const CONTENT_READ: &str = "permission files.content.read";
+const ACCOUNT_READ: &str = "permission account_info.read";
+const READABLE: &str = "mirror folder, reading";
+const WRITABLE: &str = "mirror folder, writing";
+const SPACE: &str = "free space";
+
+/// Content of the probe file.
+const PROBE: &[u8] =
+    b"Made by \"backup-sync-dropbox check\" to see whether it can. It may be deleted.\n";
+
+pub(super) fn check(
+    call: &Call,
+    settings: &Settings,
+    http: &Client,
+    hosts: &Hosts,
+    stop: &Stop,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    match hosts.reach(http, stop) {
+        Ok(time) => {
+            report.ok("Dropbox", &format!("both servers answer{}", by_proxy()))?;
+            check_clock(time, report)?;
+        }
+        Err(error) => {
+            let meaning = advice::dropbox(&error);
+            report.problem(
+                "Dropbox",
+                &format!("{}{}", explained(&error, &meaning), by_proxy()),
+            )?;
+            return report.skip_all(&["clock", "authorization"], "Dropbox cannot be reached");
+        }
+    }
+    let dropbox = match stored::connect(http, hosts, stop, settings) {
+        Ok(dropbox) => dropbox,
+        Err(error) => {
+            report.problem("authorization", &error.to_string())?;
+            let rest = [METADATA_READ, CONTENT_WRITE, READABLE, WRITABLE, SPACE];
+            return report.skip_all(&rest, "there is no authorization");
+        }
+    };
+    report.ok("authorization", authorized_by(settings))?;
+    let permissions = Permissions {
+        dropbox: &dropbox,
+        settings,
+    };
+    permissions.check_reading(report)?;
+    permissions.check_writing(call, report)?;
+    permissions.check_optional(call, report)
+}
+
+/// Tells of a proxy, which explains much.
+fn by_proxy() -> &'static str {
+    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    if names
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    {
+        " (the environment names a proxy)"
+    } else {
+        ""
+    }
+}
+
+fn authorized_by(settings: &Settings) -> &'static str {
+    match stage(settings) {
+        Stage::HasCode { .. } => "a stored token is there; an access code waits for the next run",
+        Stage::HasLegacyToken(_) | Stage::NeedsCode { .. } => {
+            "a token of old is there; Dropbox retires such tokens, so fill in the app key"
+        }
+        _ => "the refresh token is accepted",
+    }
+}
+
+fn check_clock(time: Option<DateTime<Utc>>, report: &mut Report) -> Result<(), Failure> {
+    let Some(time) = time else {
+        return report.skip_all(&["clock"], "Dropbox's answer names no time");
+    };
+    let ahead = clock::now() - time;
+    let off = text::duration(ahead.abs().to_std().unwrap_or_default());
+    if ahead.abs() <= SKEW_MAX {
+        return report.ok("clock", "agrees with Dropbox's");
+    }
+    let direction = if ahead > TimeDelta::zero() {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    report.problem("clock", &format!("This machine's clock is {off} {direction} Dropbox's. Set it right, and let NTP keep it right: certificates, and the days for which deleted backups are kept, depend on it."))
+}
+
+struct Permissions<'a> {
+    dropbox: &'a Dropbox,
+    settings: &'a Settings,
+}
+
+impl Permissions<'_> {
+    fn check_reading(&self, report: &mut Report) -> Result<(), Failure> {
+        let listed = survey::list(self.dropbox, self.settings);
+        if !report.permission(
+            METADATA_READ,
+            "needed to see what is in the folder",
+            true,
+            &listed,
+        )? {
+            return report.skip_all(&[READABLE], "the permission for it is missing");
+        }
+        match listed {
+            Ok(entries) => {
+                let files = entries.iter().filter_map(|entry| match entry {
+                    Entry::File(file) => Some(file),
+                    Entry::Other(_) => None,
+                });
+                // The timezone makes no difference for names that are there already.
+                let naming = survey::naming(self.settings, Tz::UTC);
+                let (own, foreign): (Vec<_>, Vec<_>) =
+                    files.partition(|file| naming.recognise(&file.name).is_some());
+                let (own, foreign) = (text::count(own.len(), "backup"), foreign.len());
+                report.ok(READABLE, &format!("{own} and {foreign} other files in it"))
+            }
+            Err(error) => report.problem(READABLE, &explained(&error, &advice::dropbox(&error))),
+        }
+    }
+
+    /// Uploads a file as a run does, and removes it again.
+    fn check_writing(&self, call: &Call, report: &mut Report) -> Result<(), Failure> {
+        let session = self.dropbox.start_closed_session(&[PROBE]);
+        if !report.permission(CONTENT_WRITE, "needed to upload and delete", true, &session)? {
+            return report.skip_all(&[WRITABLE], "the permission for it is missing");
+        }
+        let session = match session {
+            Ok(session) => session,
+            Err(error) => {
+                return report.problem(WRITABLE, &explained(&error, &advice::dropbox(&error)));
+            }
+        };
+        // A mirror folder that the first run makes is not made for a probe.
+        let folder = match self.dropbox.is_folder(&self.settings.mirror_folder) {
+            Ok(true) => self.settings.mirror_folder.as_str(),
+            _ => "",
+        };
+        let path = format!(
+            "{folder}/backup-sync-dropbox-check-{:016x}.txt",
+            fastrand::u64(..)
+        );
+        let commit = Commit {
+            session_id: &session,
+            length: PROBE.len() as u64,
+            path: &path,
+            mode: &WriteMode::Add,
+            client_modified: None,
+        };
+        let commit = self.dropbox.finish_batch(&[commit]).pop();
+        let (stored, removed) = match commit {
+            Some(Ok(file)) => (Ok(()), remove(self.dropbox, &path, &file)),
+            other => match self.dropbox.file_metadata(&path) {
+                // Only the answer was lost.
+                Ok(Some(file)) => (Ok(()), remove(self.dropbox, &path, &file)),
+                Ok(None) => (Err(other), Ok(())),
+                Err(error) => (Err(other), Err(error)),
+            },
+        };
+        let removed = removed.or_else(|_| self.remove_late(call, &path));
+        match stored {
+            Ok(()) if folder == self.settings.mirror_folder => {
+                report.ok(WRITABLE, "a file was uploaded and removed again")?;
+            }
+            Ok(()) => report.ok(
+                WRITABLE,
+                "a file was uploaded beside it, which the first run makes, and removed again",
+            )?,
+            Err(Some(Err(error))) => {
+                report.problem(WRITABLE, &explained(&error, &advice::dropbox(&error)))?;
+            }
+            Err(_) => report.problem(
+                WRITABLE,
+                "Dropbox did not say whether it stored a file. Try again.",
+            )?,
+        }
+        match removed {
+            Ok(()) => Ok(()),
+            Err(error) => report.problem(WRITABLE, &format!("The probe file {path} may still be in Dropbox. Remove it there. Cause: {error}.")),
+        }
+    }
+
+    /// Removes the probe with a client of its own, for when the first one was stopped.
+    fn remove_late(&self, call: &Call, path: &str) -> Result<(), String> {
+        let stop = Stop::within(CLEANUP_LIMIT, Arc::default());
+        let dropbox = call
+            .connect(self.settings, &stop)
+            .map_err(|failure| failure.to_string())?;
+        remove_if_there(&dropbox, path).map_err(|error| error.to_string())
+    }
+
+    fn check_optional(&self, call: &Call, report: &mut Report) -> Result<(), Failure> {
+        // Nothing is there; what Dropbox says about that tells whether it would have been allowed.
+        let nothing = FileMetadata {
+            name: String::new(),
+            path_lower: None,
+            rev: "000000000".into(),
+            size: 1,
+            content_hash: None,
+            server_modified: None,
+        };
+        let path = format!("/backup-sync-dropbox-check-{:016x}.txt", fastrand::u64(..));
+        let read = Download::new(self.dropbox, path, &nothing, 0).read(&mut [0]);
+        report.permission(
+            CONTENT_READ,
+            "not needed for the mirror; \"download\" and \"verify --deep\" need it",
+            false,
+            &read,
+        )?;
+        let usage = self.dropbox.space_usage();
+        if !report.permission(
+            ACCOUNT_READ,
+            "not needed for the mirror; it shows free space",
+            false,
+            &usage,
+        )? {
+            return report.skip_all(&[SPACE], "the permission for it is missing");
+        }
+        let usage = match usage {
+            Ok(Some(usage)) => usage,
+            Ok(None) => {
+                return report.skip_all(&[SPACE], "Dropbox tells it in a way that is not known");
+            }
+            Err(error) => {
+                return report.problem(SPACE, &explained(&error, &advice::dropbox(&error)));
+            }
+        };
+        let memory = Memory::read(&call.folder.state())
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let largest = memory
+            .mirrored
+            .values()
+            .map(|file| file.bytes)
+            .max()
+            .unwrap_or(1);
+        let told = format!(
+            "{} of {} are free",
+            text::bytes(usage.free()),
+            text::bytes(usage.allocated)
+        );
+        if usage.free() < largest {
+            report.problem(
+                SPACE,
+                &format!(
+                    "{told}, which is less than one backup. Free some space in Dropbox or get more."
+                ),
+            )
+        } else {
+            report.ok(SPACE, &told)
+        }
+    }
+}
+
+fn remove(dropbox: &Dropbox, path: &str, file: &FileMetadata) -> Result<(), dropbox::Error> {
+    let delete = Delete {
+        path,
+        rev: &file.rev,
+    };
+    dropbox.delete_batch(&[delete]).pop().unwrap_or(Ok(()))
+}
+
+fn remove_if_there(dropbox: &Dropbox, path: &str) -> Result<(), dropbox::Error> {
+    match dropbox.file_metadata(path)? {
+        Some(file) => remove(dropbox, path, &file),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,119 @@
+//! `list`: both sides, what differs, and why a file is kept.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::view::{self, View};
+use super::{Call, Command, End, Failure, say, say_json};
+use crate::mirror::overview::{Item, Status};
+use crate::mirror::plan::KeepReason;
+use crate::text;
+
+const HELP: &str = "\
+Lists the backups at both ends, and what the next run would do about each.
+
+Usage: backup-sync-dropbox list [--root DIR] [--json]
+
+Use it to see whether a backup is in Dropbox, and why a file there is kept.
+It asks UISP and Dropbox and changes nothing. The newest backup comes first.
+
+  mirrored    in Dropbox, and found equal to its backup
+  upload      not in Dropbox yet
+  replace     in Dropbox, but the backup has changed since
+  compare     in Dropbox, but not compared with its backup yet
+  delete      the backup is gone; the file will be deleted
+  kept        the backup is gone or unfinished; the file stays, for the reason
+              given
+  unfinished  not in Dropbox, because the backup is not finished
+  foreign     in the folder, but none of the mirror's files; never touched
+
+Options:
+  --root DIR  The plugin's folder. Default: the current folder.
+  --json      Print one JSON document: timezone, unusable_rows,
+              fit_for_deletions, backups (name, id, status, reason, kept_until,
+              created_at, size, content_hash, rev) and counts by status.
+  --help      Print this text and exit.
+
+Exit codes:
+  0  Both lists could be read.
+  1  They could not; the message says why.
+  2  The command line is wrong.
+
+Example:
+  backup-sync-dropbox list --root /data/ucrm/data/plugins/backup-sync-dropbox
+";
+
+/// The command.
+pub const COMMAND: Command = Command {
+    name: "list",
+    help: HELP,
+    options: &["json"],
+    operands: (0, 0),
+    run,
+};
+
+fn run(call: &Call) -> Result<End, Failure> {
+    let view = View::new(call)?;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for item in &view.items {
+        *counts.entry(view::word(item.status)).or_default() += 1;
+    }
+    if call.has("json") {
+        let mut document = view.json_head();
+        document["backups"] = view.items.iter().map(as_json).collect();
+        document["counts"] = json!(counts);
+        say_json(&document)?;
+        return Ok(End::Well);
+    }
+    for item in &view.items {
+        say(&line(item, &view))?;
+    }
+    for note in view.notes() {
+        say(&note)?;
+    }
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(word, count)| format!("{count} {word}"))
+        .collect();
+    match counts.as_slice() {
+        [] => say("Nothing at either end.")?,
+        counts => say(&format!("In all: {}.", counts.join(", ")))?,
+    }
+    Ok(End::Well)
+}
+
+fn line(item: &Item, view: &View) -> String {
+    let size = item
+        .file
+        .as_ref()
+        .map_or_else(|| "-".into(), |file| text::bytes(file.size));
+    let why = match item.status {
+        Status::Kept(reason) => format!("  ({})", view::reason(reason, view.zone)),
+        _ => String::new(),
+    };
+    format!(
+        "{:<10}  {size:>7}  {}{why}",
+        view::word(item.status),
+        item.name
+    )
+}
+
+fn as_json(item: &Item) -> Value {
+    let (reason, until) = match item.status {
+        Status::Kept(reason @ KeepReason::RetainedUntil(until)) => (Some(reason), Some(until)),
+        Status::Kept(reason) => (Some(reason), None),
+        _ => (None, None),
+    };
+    json!({
+        "name": item.name,
+        "id": item.id,
+        "status": view::word(item.status),
+        "reason": reason.map(view::reason_word),
+        "kept_until": until,
+        "created_at": item.backup.as_ref().map(|backup| backup.created_at),
+        "size": item.file.as_ref().map(|file| file.size),
+        "content_hash": item.file.as_ref().and_then(|file| file.content_hash),
+        "rev": item.file.as_ref().map(|file| &file.rev),
+    })
+}

@@ -1,0 +1,225 @@
+//! Commands for people with a shell. They ask and tell; runs do the work.
+//!
+//! No command writes the plugin's state or configuration, takes its lock or spends an access code. What
+//! they say goes to standard output, what goes wrong to standard error, nothing into the plugin's log.
+
+mod check;
+mod download;
+mod dry_run;
+mod list;
+mod status;
+mod verify;
+mod view;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use serde_json::Value;
+
+use crate::clock::Stop;
+use crate::dropbox::{self, Dropbox};
+use crate::open;
+use crate::plugin::PluginFolder;
+use crate::plugin::config::{self, Settings};
+use crate::setup::stored::{self, NoAccess};
+use crate::state::{Fault, Memory};
+use crate::{advice, secret, text};
+
+/// All commands, in the order in which `--help` names them.
+pub const ALL: [&Command; 6] = [
+    &dry_run::COMMAND,
+    &check::COMMAND,
+    &status::COMMAND,
+    &list::COMMAND,
+    &verify::COMMAND,
+    &download::COMMAND,
+];
+
+/// One command.
+#[derive(Debug)]
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// What `--help` prints.
+    pub help: &'static str,
+    /// Options beside `--root` and `--help`; none of them takes a value.
+    options: &'static [&'static str],
+    /// So many operands, at least and at most.
+    operands: (usize, usize),
+    run: fn(&Call) -> Result<End, Failure>,
+}
+
+/// A command with the arguments that it was given.
+#[derive(Debug)]
+pub struct Call {
+    /// The command.
+    pub command: &'static Command,
+    /// The plugin's folder.
+    pub folder: PluginFolder,
+    options: BTreeSet<&'static str>,
+    operands: Vec<PathBuf>,
+}
+
+/// What a command found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// All is well.
+    Well,
+    /// It has done its work, and that has shown something wrong.
+    Wrong,
+}
+
+/// Why a command could not do its work; a whole message.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl Command {
+    /// The command of this name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        ALL.into_iter().find(|command| command.name == name)
+    }
+
+    /// Reads the arguments behind the command's name; `None` asks for its help.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn parse(
+        &'static self,
+        mut root: PathBuf,
+        mut arguments: lexopt::Parser,
+    ) -> Result<Option<Call>, lexopt::Error> {
+        let mut options = BTreeSet::new();
+        let mut operands = Vec::new();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("root") => root = arguments.value()?.into(),
+                Long("help") | Short('h') => return Ok(None),
+                Value(operand) if operands.len() < self.operands.1 => operands.push(operand.into()),
+                Long(name) => match self.options.iter().find(|&&option| option == name) {
+                    Some(option) => {
+                        options.insert(*option);
+                    }
+                    None => return Err(argument.unexpected()),
+                },
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        if operands.len() < self.operands.0 {
+            return Err("an operand is missing".into());
+        }
+        Ok(Some(Call {
+            command: self,
+            folder: PluginFolder::new(root),
+            options,
+            operands,
+        }))
+    }
+}
+
+impl Call {
+    /// Whether the option was given.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.contains(option)
+    }
+
+    /// Carries the command out.
+    ///
+    /// # Errors
+    /// [`Failure`]
+    pub fn run(&self) -> Result<End, Failure> {
+        (self.command.run)(self)
+    }
+
+    fn settings(&self) -> Result<Settings, Failure> {
+        Ok(config::load(&self.folder.config())?)
+    }
+
+    /// What runs remember; nothing, with a warning, if that is damaged.
+    fn memory(&self) -> Result<Memory, Failure> {
+        match Memory::read(&self.folder.state()) {
+            Ok(memory) => Ok(memory.unwrap_or_default()),
+            Err(Fault::Damaged(cause)) => {
+                log::warn!(
+                    "The plugin's memory (data/state.json) is damaged; this command takes it for empty. The next run sets it aside and builds it anew. Cause: {cause}."
+                );
+                Ok(Memory::default())
+            }
+            Err(Fault::Unreadable(error)) => Err(Failure(format!(
+                "The plugin's memory {} cannot be read. Run the command as the owner of that file or as root. Cause: {error}.",
+                self.folder.state().display()
+            ))),
+        }
+    }
+
+    /// A client for the account whose authorization is stored.
+    fn connect(&self, settings: &Settings, stop: &Stop) -> Result<Dropbox, Failure> {
+        let (http, hosts) = open::dropbox(settings, stop)?;
+        Ok(stored::connect(&http, &hosts, stop, settings)?)
+    }
+}
+
+/// Work without a time limit: somebody watches, and can end it.
+fn unlimited() -> Stop {
+    Stop::within(Duration::MAX, Arc::default())
+}
+
+/// Writes lines to standard output, without secrets and without characters that a terminal would obey.
+fn say(lines: &str) -> Result<(), Failure> {
+    let lines = secret::redact(lines);
+    let shown: String = lines
+        .chars()
+        .filter(|&c| c == '\n' || text::is_printable(c))
+        .collect();
+    writeln!(io::stdout(), "{shown}").map_err(Failure::output)
+}
+
+/// Writes a document to standard output.
+fn say_json(document: &Value) -> Result<(), Failure> {
+    let document = format!("{document:#}");
+    writeln!(io::stdout(), "{}", secret::redact(&document)).map_err(Failure::output)
+}
+
+/// The message for a failed call of Dropbox.
+fn dropbox_failure(what: &str, error: &dropbox::Error) -> Failure {
+    Failure(format!(
+        "{what}. {}. Cause: {error}.",
+        advice::dropbox(error)
+    ))
+}
+
+impl Failure {
+    /// Standard output is gone: a pipe whose reader has enough, or a full disk.
+    fn output(error: io::Error) -> Self {
+        Self(format!("The output could not be written. Cause: {error}."))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&secret::redact(&self.0))
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<NoAccess> for Failure {
+    fn from(error: NoAccess) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Vec<open::Error>> for Failure {
+    fn from(errors: Vec<open::Error>) -> Self {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Self(texts.join("\n"))
+    }
+}

@@ -1,0 +1,172 @@
+//! `status`: what the plugin's own files tell, without asking anybody.
+
+use chrono_tz::Tz;
+use serde_json::{Value, json};
+
+use super::view::known_zone;
+use super::{Call, Command, End, Failure, say, say_json};
+use crate::plugin::config::{self, Settings};
+use crate::plugin::lock;
+use crate::setup::stage::{Stage, stage};
+use crate::state::{Memory, RunRecord};
+use crate::text;
+
+const HELP: &str = "\
+Tells how things stand, from the plugin's own files: stage of the setup, last
+run, last good run, what is in the mirror as far as runs have recorded it, and
+what is on hold.
+
+Usage: backup-sync-dropbox status [--root DIR] [--json]
+
+It asks neither UISP nor Dropbox, changes nothing and answers at once; use it in
+scripts and for monitoring. What \"check\" finds wrong today it cannot see.
+
+Options:
+  --root DIR  The plugin's folder. Default: the current folder.
+  --json      Print one JSON document: version, setup (needs_app_key,
+              needs_code, has_code, authorized, legacy_token or unknown),
+              configuration_problems, running, last_run and last_good_run
+              (started_at, seconds, succeeded, uploaded, uploaded_bytes,
+              deleted, error), mirrored (files, bytes, verified_at) and on_hold.
+  --help      Print this text and exit.
+
+Exit codes:
+  0  The files could be read.
+  1  They could not; the message says why.
+  2  The command line is wrong.
+
+Example:
+  backup-sync-dropbox status --json | jq -r .last_good_run.started_at
+";
+
+/// The command.
+pub const COMMAND: Command = Command {
+    name: "status",
+    help: HELP,
+    options: &["json"],
+    operands: (0, 0),
+    run,
+};
+
+fn run(call: &Call) -> Result<End, Failure> {
+    let (settings, problems) = match config::inspect(&call.folder.config()) {
+        Ok((settings, problems)) => (Some(settings), problems),
+        Err(error) => (None, vec![error.to_string()]),
+    };
+    let memory = call.memory()?;
+    let is_running = lock::look(&call.folder.lock()) == lock::Seen::Running;
+    let (word, sentence) = setup(settings.as_ref());
+    let last = memory.runs.back();
+    let last_good = memory.runs.iter().rev().find(|run| run.succeeded);
+    let bytes: u64 = memory.mirrored.values().map(|file| file.bytes).sum();
+    if call.has("json") {
+        let verified_at = memory.mirrored.values().map(|file| file.verified_at).max();
+        say_json(&json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "setup": word,
+            "configuration_problems": problems,
+            "running": is_running,
+            "last_run": last.map(as_json),
+            "last_good_run": last_good.map(as_json),
+            "mirrored": {"files": memory.mirrored.len(), "bytes": bytes, "verified_at": verified_at},
+            "on_hold": memory.on_hold,
+        }))?;
+        return Ok(End::Well);
+    }
+    let zone = known_zone(&memory);
+    say(&format!("Version        {}", env!("CARGO_PKG_VERSION")))?;
+    say(&format!("Setup          {sentence}"))?;
+    for problem in &problems {
+        say(&format!("Configuration  {problem}"))?;
+    }
+    say(&format!(
+        "Running now    {}",
+        if is_running { "yes" } else { "no" }
+    ))?;
+    say(&format!(
+        "Last run       {}",
+        last.map_or_else(|| "none yet".into(), |run| told(run, zone))
+    ))?;
+    if last.is_some_and(|run| !run.succeeded) {
+        let good =
+            last_good.map_or_else(|| "none that is remembered".into(), |run| told(run, zone));
+        say(&format!("Last good run  {good}"))?;
+    }
+    say(&format!(
+        "Mirror         {} of {} recorded as verified",
+        text::count(memory.mirrored.len(), "file"),
+        text::bytes(bytes)
+    ))?;
+    say(&format!("On hold        {}", on_hold(&memory)))?;
+    Ok(End::Well)
+}
+
+/// The stage of the setup: the word for JSON and the sentence for people.
+fn setup(settings: Option<&Settings>) -> (&'static str, &'static str) {
+    let Some(settings) = settings else {
+        return (
+            "unknown",
+            "not known, because the configuration cannot be read",
+        );
+    };
+    match stage(settings) {
+        Stage::NeedsAppKey => ("needs_app_key", "step 1 of 3: the app key is missing"),
+        Stage::NeedsCode { legacy: None, .. } => (
+            "needs_code",
+            "step 2 of 3: access has not been allowed; execute the plugin, its log shows how",
+        ),
+        Stage::NeedsCode { .. } => (
+            "needs_code",
+            "step 2 of 3; until then a token of old serves, which Dropbox retires",
+        ),
+        Stage::HasCode { .. } => ("has_code", "step 3 of 3: the code waits for the next run"),
+        Stage::HasRefreshToken { .. } => ("authorized", "authorized"),
+        Stage::HasLegacyToken(_) => (
+            "legacy_token",
+            "a token of old serves, which Dropbox retires; fill in the app key",
+        ),
+    }
+}
+
+fn told(run: &RunRecord, zone: Tz) -> String {
+    let time = run
+        .started_at
+        .with_timezone(&zone)
+        .format("%Y-%m-%d %H:%M:%S");
+    let took = text::duration(std::time::Duration::from_secs(run.seconds));
+    let how = if run.succeeded { "succeeded" } else { "FAILED" };
+    let error = run
+        .error
+        .as_ref()
+        .map(|error| format!(". Its last error: {error}"));
+    format!(
+        "{time} ({}), {how} in {took}: {} uploaded ({}), {} deleted{}",
+        zone.name(),
+        run.uploaded,
+        text::bytes(run.uploaded_bytes),
+        run.deleted,
+        error.unwrap_or_default()
+    )
+}
+
+fn on_hold(memory: &Memory) -> String {
+    match memory.on_hold.len() {
+        0 => "nothing".into(),
+        held => format!(
+            "{}; tick \"Confirm clean-up\" if they were deleted on purpose",
+            text::count(held, "backup")
+        ),
+    }
+}
+
+fn as_json(run: &RunRecord) -> Value {
+    json!({
+        "started_at": run.started_at,
+        "seconds": run.seconds,
+        "succeeded": run.succeeded,
+        "uploaded": run.uploaded,
+        "uploaded_bytes": run.uploaded_bytes,
+        "deleted": run.deleted,
+        "error": run.error,
+    })
+}

@@ -1,0 +1,389 @@
+//! `verify`: whether the mirror holds what it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::view::known_zone;
+use super::{Call, Command, End, Failure, dropbox_failure, say, say_json, unlimited};
+use crate::advice;
+use crate::clock::{self, Stop};
+use crate::dropbox::content_hash::{ContentHasher, Digested};
+use crate::dropbox::download::Download;
+use crate::dropbox::files::FileMetadata;
+use crate::dropbox::{self, Dropbox};
+use crate::mirror::overview::{self, Item, Status};
+use crate::mirror::{survey, transfer};
+use crate::open;
+use crate::plugin::config::Settings;
+use crate::source::{self, Backup, Listing, Source};
+use crate::state::{Memory, Mirrored};
+use crate::text;
+
+const HELP: &str = "\
+Compares every backup in Dropbox with what is known about it.
+
+Usage: backup-sync-dropbox verify [--deep] [--root DIR] [--json]
+
+Size and content hash of each file, as Dropbox reports them, are compared with
+what runs have recorded, and with the backup itself where UISP still has it,
+which reads it from UISP. With --deep the files are downloaded as well and their
+content is hashed here; that needs the permission files.content.read and takes
+as long as downloading everything. Nothing is changed or repaired: a run does
+that for backups that UISP still has.
+
+One line for each file:
+  ok       equal to everything it could be compared with, which is named
+  differs  not equal; the line says to what
+  missing  recorded or finished in UISP, but not in Dropbox
+  unknown  neither recorded nor in UISP, so there is nothing to compare with
+  failed   it could not be compared; the line says why
+
+Options:
+  --deep      Download the files, too.
+  --root DIR  The plugin's folder. Default: the current folder.
+  --json      Print one JSON document: ok, deep, source_asked, source_problem,
+              files (name, result, compared_with, problems) and counts by
+              result. compared_with holds record, source and content.
+  --help      Print this text and exit.
+
+Exit codes:
+  0  Nothing differs, nothing is missing, and everything could be compared.
+  1  Something differs, is missing or could not be compared.
+  2  The command line is wrong.
+
+Example:
+  backup-sync-dropbox verify --deep
+";
+
+/// The command.
+pub const COMMAND: Command = Command {
+    name: "verify",
+    help: HELP,
+    options: &["deep", "json"],
+    operands: (0, 0),
+    run,
+};
+
+/// How much is downloaded at a time.
+const PIECE_BYTES: usize = 256 * 1024;
+
+fn run(call: &Call) -> Result<End, Failure> {
+    let stop = unlimited();
+    let settings = call.settings()?;
+    let memory = call.memory()?;
+    let dropbox = call.connect(&settings, &stop)?;
+    let entries = survey::list(&dropbox, &settings).map_err(|error| {
+        dropbox_failure("The mirror folder in Dropbox could not be listed", &error)
+    })?;
+    let mut origin = Origin::find(call, &settings, &stop);
+    let zone = known_zone(&memory);
+    let plan = survey::plan(
+        &origin.listing,
+        &entries,
+        &memory,
+        &settings,
+        zone,
+        clock::now(),
+    );
+    let items = overview::items(
+        &origin.listing,
+        &entries,
+        &plan,
+        survey::naming(&settings, zone),
+    );
+
+    let mut report = Report {
+        is_json: call.has("json"),
+        files: Vec::new(),
+        counts: BTreeMap::new(),
+    };
+    let mut stored = BTreeSet::new();
+    for item in items.iter().filter(|item| item.id.is_some()) {
+        let Some(file) = &item.file else {
+            if item.status == Status::Upload {
+                report.add(
+                    &item.name,
+                    Verdict::missing("its backup is finished, but it is not in Dropbox"),
+                )?;
+            }
+            continue;
+        };
+        stored.extend(&item.id);
+        let record = item.id.as_ref().and_then(|id| memory.mirrored.get(id));
+        let mut verdict = Verdict::default();
+        verdict.compare_record(file, record);
+        origin.compare(item, file, &stop, &mut verdict);
+        if call.has("deep") {
+            verdict.compare_content(&dropbox, &settings, file)?;
+        }
+        report.add(&item.name, verdict)?;
+    }
+    for id in gone(&memory, &items, &stored) {
+        report.add(
+            &id,
+            Verdict::missing("it was recorded as verified, but is not in Dropbox any more"),
+        )?;
+    }
+    report.end(call, &origin)
+}
+
+/// Ids that are recorded, but have neither a file nor a line yet.
+fn gone<'a>(
+    memory: &'a Memory,
+    items: &'a [Item],
+    stored: &'a BTreeSet<&crate::backup_id::BackupId>,
+) -> impl Iterator<Item = String> + 'a {
+    let told = |id| {
+        items
+            .iter()
+            .any(|item| item.id.as_ref() == Some(id) && item.status == Status::Upload)
+    };
+    let recorded = memory.mirrored.keys();
+    recorded
+        .filter(move |id| !stored.contains(id) && !told(*id))
+        .map(ToString::to_string)
+}
+
+/// The place that the backups came from, as far as it can be asked.
+struct Origin {
+    source: Option<Box<dyn Source>>,
+    listing: Listing,
+    /// Why it was not asked although it is configured, or not to the end.
+    problem: Option<String>,
+}
+
+impl Origin {
+    fn find(call: &Call, settings: &Settings, stop: &Stop) -> Self {
+        let mut origin = Self {
+            source: None,
+            listing: Listing::default(),
+            problem: None,
+        };
+        if settings.uisp_token.is_none() && settings.backup_directory.is_none() {
+            return origin;
+        }
+        match open::source(&call.folder, settings, stop) {
+            Err(errors) => origin.problem = Some(Failure::from(errors).to_string()),
+            Ok(source) => match source.list() {
+                Ok(listing) => {
+                    origin.listing = listing;
+                    origin.source = Some(source);
+                }
+                Err(error) => {
+                    let meaning = advice::listing(&error);
+                    let name = source.kind().name_at_start();
+                    origin.problem = Some(format!(
+                        "{name}'s list of backups could not be read. {meaning}. Cause: {error}."
+                    ));
+                }
+            },
+        }
+        origin
+    }
+
+    /// Compares a file with its backup, if that is there and finished.
+    fn compare(&mut self, item: &Item, file: &FileMetadata, stop: &Stop, verdict: &mut Verdict) {
+        let (Some(source), Some(backup)) = (&self.source, finished(item)) else {
+            return;
+        };
+        match transfer::digest(source.as_ref(), backup, stop) {
+            Ok(digested) => verdict.compare("source", "its backup", file, digested),
+            Err(error) => {
+                let meaning = advice::source(&error);
+                verdict.has_failed = true;
+                verdict.problems.push(format!(
+                    "its backup could not be read. {meaning}. Cause: {error}."
+                ));
+                if matches!(
+                    error,
+                    source::Error::Network { .. } | source::Error::Unauthorized { .. }
+                ) {
+                    // The others would only take as long to fail in the same way.
+                    self.problem = Some(format!(
+                        "{} could not be asked any more: {error}.",
+                        source.kind().name_at_start()
+                    ));
+                    self.source = None;
+                }
+            }
+        }
+    }
+}
+
+fn finished(item: &Item) -> Option<&Backup> {
+    item.backup.as_ref().filter(|backup| backup.finished)
+}
+
+/// What came out for one file.
+#[derive(Debug, Default)]
+struct Verdict {
+    compared_with: Vec<&'static str>,
+    problems: Vec<String>,
+    is_missing: bool,
+    has_failed: bool,
+}
+
+impl Verdict {
+    fn missing(why: &str) -> Self {
+        Self {
+            problems: vec![why.to_owned()],
+            is_missing: true,
+            ..Self::default()
+        }
+    }
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self {
+                is_missing: true, ..
+            } => "missing",
+            Self {
+                has_failed: true, ..
+            } => "failed",
+            Self { problems, .. } if !problems.is_empty() => "differs",
+            Self { compared_with, .. } if compared_with.is_empty() => "unknown",
+            _ => "ok",
+        }
+    }
+
+    fn compare(&mut self, with: &'static str, what: &str, file: &FileMetadata, other: Digested) {
+        self.compared_with.push(with);
+        if file.size != other.bytes {
+            self.problems.push(format!(
+                "Dropbox has {} bytes, {what} has {}",
+                file.size, other.bytes
+            ));
+        } else if file
+            .content_hash
+            .is_some_and(|hash| hash != other.content_hash)
+        {
+            self.problems
+                .push(format!("its content hash is not that of {what}"));
+        } else if file.content_hash.is_none() {
+            self.problems
+                .push("Dropbox reports no content hash for it".into());
+        }
+    }
+
+    fn compare_record(&mut self, file: &FileMetadata, record: Option<&Mirrored>) {
+        if let Some(record) = record {
+            let digested = Digested {
+                bytes: record.bytes,
+                content_hash: record.content_hash,
+            };
+            self.compare("record", "what was recorded", file, digested);
+        }
+    }
+
+    fn compare_content(
+        &mut self,
+        dropbox: &Dropbox,
+        settings: &Settings,
+        file: &FileMetadata,
+    ) -> Result<(), Failure> {
+        let path = format!("{}/{}", settings.mirror_folder, file.name);
+        match content(dropbox, path, file) {
+            Ok(digested) => self.compare("content", "what was downloaded", file, digested),
+            Err(
+                error @ (dropbox::Error::MissingScope { .. }
+                | dropbox::Error::LegacyTokenRefused { .. }
+                | dropbox::Error::AccessRefused { .. }),
+            ) => return Err(dropbox_failure("Nothing can be downloaded", &error)),
+            Err(error) => {
+                self.has_failed = true;
+                let meaning = advice::dropbox(&error);
+                self.problems.push(format!(
+                    "it could not be downloaded. {meaning}. Cause: {error}."
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Length and hash of what a download gives.
+fn content(
+    dropbox: &Dropbox,
+    path: String,
+    file: &FileMetadata,
+) -> Result<Digested, dropbox::Error> {
+    let mut download = Download::new(dropbox, path, file, 0);
+    let mut hasher = ContentHasher::default();
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        match download.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+struct Report {
+    is_json: bool,
+    files: Vec<Value>,
+    counts: BTreeMap<&'static str, usize>,
+}
+
+impl Report {
+    fn add(&mut self, name: &str, verdict: Verdict) -> Result<(), Failure> {
+        let word = verdict.word();
+        *self.counts.entry(word).or_default() += 1;
+        if self.is_json {
+            self.files.push(json!({
+                "name": name,
+                "result": word,
+                "compared_with": verdict.compared_with,
+                "problems": verdict.problems,
+            }));
+            return Ok(());
+        }
+        let why = match word {
+            "ok" => format!("compared with {}", verdict.compared_with.join(", ")),
+            "unknown" => "nothing to compare with".into(),
+            _ => verdict.problems.join("; "),
+        };
+        say(&format!("{word:<7}  {name}  ({why})"))
+    }
+
+    fn end(self, call: &Call, origin: &Origin) -> Result<End, Failure> {
+        let is_good = |(&word, _): (&&'static str, &usize)| matches!(word, "ok" | "unknown");
+        let is_ok = self.counts.iter().all(is_good) && origin.problem.is_none();
+        if self.is_json {
+            say_json(&json!({
+                "ok": is_ok,
+                "deep": call.has("deep"),
+                "source_asked": origin.source.is_some(),
+                "source_problem": origin.problem,
+                "files": self.files,
+                "counts": self.counts,
+            }))?;
+        } else {
+            if let Some(problem) = &origin.problem {
+                say(&format!("Not everything could be compared. {problem}"))?;
+            } else if origin.source.is_none() {
+                say(
+                    "No source of backups is configured here, so the files were not compared with one.",
+                )?;
+            }
+            let counts: Vec<String> = self
+                .counts
+                .iter()
+                .map(|(word, count)| format!("{count} {word}"))
+                .collect();
+            match counts.as_slice() {
+                [] => say("There is no backup in Dropbox, and none that should be.")?,
+                counts => say(&format!(
+                    "In all {}: {}.",
+                    text::count(self.total(), "file"),
+                    counts.join(", ")
+                ))?,
+            }
+        }
+        Ok(if is_ok { End::Well } else { End::Wrong })
+    }
+
+    fn total(&self) -> usize {
+        self.counts.values().sum()
+    }
+}
