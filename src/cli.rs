@@ -23,19 +23,21 @@ DIR/data/config.json, takes the Dropbox authorization as far as it goes, mirrors
 new backups, deletes what is due, and says in DIR/data/plugin.log what it did.
 
 Commands for people; each has a --help of its own:
-  run       Do one run; with --dry-run, only tell what it would do.
-  check     Check every link of the chain and name the fix for what is broken.
-  status    Tell how things stand, from local files only.
-  list      List the backups at both ends, and why a file is kept.
-  verify    Compare what is in Dropbox with what should be there.
-  download  Get a backup back from Dropbox.
+  run        Do one run; with --dry-run, only tell what it would do.
+  check      Check every link of the chain and name the fix for what is broken.
+  status     Tell how things stand, from local files only.
+  list       List the backups at both ends, and why a file is kept.
+  verify     Compare what is in Dropbox with what should be there.
+  download   Get a backup back from Dropbox.
+  authorize  Authorize the program on the command line, without UISP's form.
 
 Commands that UISP calls through the plugin's PHP files:
-  setup     Take the authorization as far as it goes, as after the form was saved:
-            show the link in the log, or exchange a pasted code. Mirrors nothing,
-            takes a few seconds at most.
-  page      Answer a web request for the status page, as CGI does: REQUEST_METHOD,
-            QUERY_STRING and HTTP_COOKIE in, headers and body to standard output.
+  setup      Take the authorization as far as it goes, as after the form was saved:
+             show the link in the log, or exchange a pasted code. Mirrors nothing,
+             takes a few seconds at most.
+  page       Answer a web request for the status page, as CGI does:
+             REQUEST_METHOD, QUERY_STRING and HTTP_COOKIE in, headers and body to
+             standard output.
 
 Options:
   --root DIR   The plugin's folder. Default: the current folder.

@@ -57,6 +57,7 @@ pub const COMMAND: Command = Command {
     name: "download",
     help: HELP,
     options: &["force"],
+    settings: &[],
     operands: (1, 2),
     run,
 };

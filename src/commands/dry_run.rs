@@ -45,6 +45,7 @@ pub const COMMAND: Command = Command {
     name: "run",
     help: HELP,
     options: &["dry-run", "json"],
+    settings: &[],
     operands: (0, 0),
     run,
 };

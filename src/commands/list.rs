@@ -49,6 +49,7 @@ pub const COMMAND: Command = Command {
     name: "list",
     help: HELP,
     options: &["json"],
+    settings: &[],
     operands: (0, 0),
     run,
 };

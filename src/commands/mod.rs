@@ -1,8 +1,9 @@
 //! Commands for people with a shell. They ask and tell; runs do the work.
 //!
-//! No command writes the plugin's state or configuration, takes its lock or spends an access code. What
-//! they say goes to standard output, what goes wrong to standard error, nothing into the plugin's log.
+//! No command but `authorize` writes the plugin's state or configuration, takes its lock or spends an
+//! access code. What they say goes to standard output, what goes wrong to standard error, nothing into the plugin's log.
 
+mod authorize;
 mod check;
 mod download;
 mod dry_run;
@@ -11,7 +12,7 @@ mod status;
 mod verify;
 mod view;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -31,13 +32,14 @@ use crate::state::{Fault, Memory};
 use crate::{advice, secret, text};
 
 /// All commands, in the order in which `--help` names them.
-pub const ALL: [&Command; 6] = [
+pub const ALL: [&Command; 7] = [
     &dry_run::COMMAND,
     &check::COMMAND,
     &status::COMMAND,
     &list::COMMAND,
     &verify::COMMAND,
     &download::COMMAND,
+    &authorize::COMMAND,
 ];
 
 /// One command.
@@ -47,8 +49,10 @@ pub struct Command {
     pub name: &'static str,
     /// What `--help` prints.
     pub help: &'static str,
-    /// Options beside `--root` and `--help`; none of them takes a value.
+    /// Options without a value, beside `--help`.
     options: &'static [&'static str],
+    /// Options with a value, beside `--root`.
+    settings: &'static [&'static str],
     /// So many operands, at least and at most.
     operands: (usize, usize),
     run: fn(&Call) -> Result<End, Failure>,
@@ -62,6 +66,7 @@ pub struct Call {
     /// The plugin's folder.
     pub folder: PluginFolder,
     options: BTreeSet<&'static str>,
+    settings: BTreeMap<&'static str, String>,
     operands: Vec<PathBuf>,
 }
 
@@ -94,18 +99,27 @@ impl Command {
         mut arguments: lexopt::Parser,
     ) -> Result<Option<Call>, lexopt::Error> {
         let mut options = BTreeSet::new();
+        let mut settings = BTreeMap::new();
         let mut operands = Vec::new();
         while let Some(argument) = arguments.next()? {
             match argument {
                 Long("root") => root = arguments.value()?.into(),
                 Long("help") | Short('h') => return Ok(None),
                 Value(operand) if operands.len() < self.operands.1 => operands.push(operand.into()),
-                Long(name) => match self.options.iter().find(|&&option| option == name) {
-                    Some(option) => {
-                        options.insert(*option);
+                Long(name) => {
+                    let is_named = |option: &&&str| **option == name;
+                    let flag = self.options.iter().find(is_named);
+                    let setting = self.settings.iter().find(is_named);
+                    match (flag, setting) {
+                        (Some(flag), _) => {
+                            options.insert(*flag);
+                        }
+                        (None, Some(setting)) => {
+                            settings.insert(*setting, arguments.value()?.string()?);
+                        }
+                        (None, None) => return Err(argument.unexpected()),
                     }
-                    None => return Err(argument.unexpected()),
-                },
+                }
                 _ => return Err(argument.unexpected()),
             }
         }
@@ -116,6 +130,7 @@ impl Command {
             command: self,
             folder: PluginFolder::new(root),
             options,
+            settings,
             operands,
         }))
     }
@@ -133,6 +148,11 @@ impl Call {
     /// [`Failure`]
     pub fn run(&self) -> Result<End, Failure> {
         (self.command.run)(self)
+    }
+
+    /// The value of an option, if it was given.
+    fn value(&self, option: &str) -> Option<&str> {
+        self.settings.get(option).map(String::as_str)
     }
 
     fn settings(&self) -> Result<Settings, Failure> {

@@ -44,6 +44,7 @@ pub const COMMAND: Command = Command {
     name: "status",
     help: HELP,
     options: &["json"],
+    settings: &[],
     operands: (0, 0),
     run,
 };

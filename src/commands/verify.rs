@@ -61,6 +61,7 @@ pub const COMMAND: Command = Command {
     name: "verify",
     help: HELP,
     options: &["deep", "json"],
+    settings: &[],
     operands: (0, 0),
     run,
 };

@@ -149,6 +149,8 @@ pub enum Change<'a> {
         /// The refused code.
         spent_code: &'a Secret,
     },
+    /// Somebody named the app on the command line.
+    AppKey(&'a str),
     /// The clean-up was done: untick the box.
     CleanupDone,
 }
@@ -195,6 +197,9 @@ fn apply(change: &Change<'_>, values: &mut Map<String, Value>) {
             values.insert("dropboxRefreshToken".into(), token);
         }
         Change::ForgetCode { spent_code } => forget(spent_code),
+        Change::AppKey(key) => {
+            values.insert("dropboxAppKey".into(), Value::String((*key).to_owned()));
+        }
         Change::CleanupDone => {
             values.insert("confirmCleanup".into(), Value::Bool(false));
         }

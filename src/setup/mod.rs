@@ -129,21 +129,25 @@ impl Setup<'_> {
         }
     }
 
-    /// Prints the authorization URL: the same one each time, until a code has been exchanged.
+    /// Prints the authorization URL.
     fn ask_for_code(&mut self, app: &App) -> Result<(), NotAuthorized> {
+        let url = self.address(app)?;
+        log::info!(target: BLOCK, "{}", authorization_guide(&url));
+        Ok(())
+    }
+
+    /// The authorization URL: the same one each time, until a code has been exchanged.
+    ///
+    /// # Errors
+    /// [`NotAuthorized`]; what there is to say has been logged.
+    pub fn address(&mut self, app: &App) -> Result<String, NotAuthorized> {
         let verifier = self.verifier_for_url(app)?;
-        match oauth::authorization_url(self.hosts, app, verifier.as_ref()) {
-            Ok(url) => {
-                log::info!(target: BLOCK, "{}", authorization_guide(&url));
-                Ok(())
-            }
-            Err(error) => {
-                log::error!(
-                    "The authorization URL could not be made. Check the environment variables DROPBOX_API_URL and DROPBOX_WEB_URL. Cause: {error}."
-                );
-                Err(NotAuthorized::Failed)
-            }
-        }
+        oauth::authorization_url(self.hosts, app, verifier.as_ref()).map_err(|error| {
+            log::error!(
+                "The authorization URL could not be made. Check the environment variables DROPBOX_API_URL and DROPBOX_WEB_URL. Cause: {error}."
+            );
+            NotAuthorized::Failed
+        })
     }
 
     /// The verifier for the URL: none if the app's secret protects the code, else the one of the

@@ -7,6 +7,7 @@
     reason = "a test fails by a panic, also in its helpers"
 )]
 
+mod authorize;
 mod check;
 mod download;
 mod usage;

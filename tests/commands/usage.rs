@@ -7,7 +7,15 @@ use serde_json::json;
 use super::support::World;
 use super::{Everything, Told, generous, tell, tell_well};
 
-const COMMANDS: [&str; 6] = ["run", "check", "status", "list", "verify", "download"];
+const COMMANDS: [&str; 7] = [
+    "run",
+    "check",
+    "status",
+    "list",
+    "verify",
+    "download",
+    "authorize",
+];
 
 /// The program without a world.
 fn program(arguments: &[&str]) -> Told {
@@ -61,7 +69,7 @@ fn wrong_usage_ends_with_two_and_a_hint() {
     for (arguments, hint) in [
         (
             &["chekc"][..],
-            "there is no command \"chekc\", only run, check, status, list, verify, download",
+            "there is no command \"chekc\", only run, check, status, list, verify, download, authorize",
         ),
         (&["check", "--deep"], "--deep"),
         (&["check", "x"], "x"),

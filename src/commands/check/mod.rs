@@ -51,6 +51,7 @@ pub const COMMAND: Command = Command {
     name: "check",
     help: HELP,
     options: &["json"],
+    settings: &[],
     operands: (0, 0),
     run,
 };
