@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 
 use super::{Call, Command, End, Failure, dropbox_failure, say, unlimited};
 use crate::clock::Stopwatch;
@@ -94,7 +94,7 @@ fn run(call: &Call) -> Result<End, Failure> {
     let wanted = call.operands[0].to_string_lossy();
     let destination = call.operands.get(1).map(PathBuf::as_path);
     // The timezone makes no difference for names that are there already.
-    let naming = survey::naming(&settings, Tz::UTC);
+    let naming = survey::naming(&settings, Zone::UTC);
     let mut attempt = 1;
     loop {
         let entries = survey::list(&dropbox, &settings).map_err(|error| {

@@ -124,7 +124,7 @@ fn reason_to_delete(item: &Item, view: &View) -> String {
     let seen = item.id.as_ref().and_then(|id| view.plan.seen.get(id));
     match seen.and_then(|seen| seen.missing_since) {
         Some(since) => {
-            let since = since.with_timezone(&view.zone).format("%Y-%m-%d %H:%M");
+            let since = view.zone.local(since).format("%Y-%m-%d %H:%M");
             format!("its backup is gone, first missed {since}")
         }
         None => "its backup is gone".into(),

@@ -1,6 +1,6 @@
 //! `status`: what the plugin's own files tell, without asking anybody.
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 use serde_json::{Value, json};
 
 use super::view::known_zone;
@@ -129,11 +129,8 @@ fn setup(settings: Option<&Settings>) -> (&'static str, &'static str) {
     }
 }
 
-fn told(run: &RunRecord, zone: Tz) -> String {
-    let time = run
-        .started_at
-        .with_timezone(&zone)
-        .format("%Y-%m-%d %H:%M:%S");
+fn told(run: &RunRecord, zone: Zone) -> String {
+    let time = zone.local(run.started_at).format("%Y-%m-%d %H:%M:%S");
     let took = text::duration(std::time::Duration::from_secs(run.seconds));
     let how = if run.succeeded { "succeeded" } else { "FAILED" };
     let error = run

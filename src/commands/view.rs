@@ -1,6 +1,6 @@
 //! What there is at both ends and what a run would do about it, for the commands that show it.
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 use serde_json::{Value, json};
 
 use super::{Call, Failure, dropbox_failure, unlimited};
@@ -22,7 +22,7 @@ pub struct View {
     /// Both ends side by side.
     pub items: Vec<Item>,
     /// The host's timezone.
-    pub zone: Tz,
+    pub zone: Zone,
     /// What runs remember.
     pub memory: Memory,
 }
@@ -103,9 +103,9 @@ impl View {
 }
 
 /// The timezone that the newest run knew, else UTC.
-pub fn known_zone(memory: &Memory) -> Tz {
+pub fn known_zone(memory: &Memory) -> Zone {
     let name = memory.timezone.as_deref();
-    name.and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
+    name.and_then(|name| name.parse().ok()).unwrap_or(Zone::UTC)
 }
 
 /// The word for a status, in lists and in JSON.
@@ -134,13 +134,13 @@ pub fn reason_word(reason: KeepReason) -> &'static str {
 }
 
 /// Why a file stays, for people.
-pub fn reason(reason: KeepReason, zone: Tz) -> String {
+pub fn reason(reason: KeepReason, zone: Zone) -> String {
     match reason {
         KeepReason::ListUnfit => "the list of backups cannot be trusted that far".into(),
         KeepReason::Unfinished => "its backup is listed, but not as finished".into(),
         KeepReason::NeverSeen => "this installation never saw its backup listed".into(),
         KeepReason::RetainedUntil(until) => {
-            let until = until.with_timezone(&zone).format("%Y-%m-%d %H:%M");
+            let until = zone.local(until).format("%Y-%m-%d %H:%M");
             format!("its backup is gone; it stays until {until}")
         }
         KeepReason::OnHold => {

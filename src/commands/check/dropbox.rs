@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::super::{Call, Failure};
 use super::report::{Report, explained};
@@ -141,7 +141,7 @@ impl Permissions<'_> {
                     Entry::Other(_) => None,
                 });
                 // The timezone makes no difference for names that are there already.
-                let naming = survey::naming(self.settings, Tz::UTC);
+                let naming = survey::naming(self.settings, Zone::UTC);
                 let (own, foreign): (Vec<_>, Vec<_>) =
                     files.partition(|file| naming.recognise(&file.name).is_some());
                 let (own, foreign) = (text::count(own.len(), "backup"), foreign.len());
