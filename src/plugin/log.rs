@@ -146,6 +146,15 @@ fn tail(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     Ok((tail, length))
 }
 
+/// Takes the progress lines off the end of the file, in place.
+fn cut_off_progress(path: &Path) -> io::Result<()> {
+    let kept = without_last_progress(&fs::read(path)?).len();
+    OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .set_len(kept as u64)
+}
+
 /// The content without the progress lines at its end.
 fn without_last_progress(mut content: &[u8]) -> &[u8] {
     loop {
@@ -205,7 +214,7 @@ static PROGRESS: Mutex<Option<Progress>> = Mutex::new(None);
 struct Progress {
     path: PathBuf,
     lines: String,
-    /// When the lines were written last.
+    /// When the lines were written last, or the transfers began.
     written: Stopwatch,
     /// By name of the transfer.
     bars: BTreeMap<String, ProgressBar>,
@@ -234,6 +243,9 @@ pub fn progress(transfers: &[Transfer]) {
     let Some(progress) = progress.as_mut() else {
         return;
     };
+    if progress.bars.is_empty() {
+        progress.written = Stopwatch::start();
+    }
     progress.show_bars(transfers);
     if transfers.is_empty() || progress.written.elapsed() >= PROGRESS_EVERY {
         progress.show_lines(transfers);
@@ -293,8 +305,13 @@ impl Progress {
             content.extend_from_slice(lines.as_bytes());
             atomic::write(&self.path, &content)
         });
-        // Progress is a convenience; what cannot be written is not worth a line.
-        self.lines = shown.map_or_else(|_| String::new(), |()| lines);
+        self.lines = lines;
+        if shown.is_err() {
+            // Progress is a convenience; what cannot be written is not worth a line. A disk that
+            // cannot sync may have taken the new lines nevertheless.
+            self.lines.clear();
+            let _ = cut_off_progress(&self.path);
+        }
     }
 
     fn without_progress(&self) -> io::Result<Vec<u8>> {
