@@ -295,8 +295,7 @@ fn the_form_has_the_labels_that_the_log_speaks_of() {
         ("dropboxAccessToken", advice::FIELD_LEGACY_TOKEN),
         ("createBackup", advice::FIELD_CREATE_BACKUP),
         ("healthcheckUrl", advice::FIELD_HEALTHCHECK),
-        // Named in the warning about files on hold.
-        ("confirmCleanup", "Confirm clean-up"),
+        ("confirmCleanup", advice::FIELD_CONFIRM_CLEANUP),
     ] {
         let field = manifest
             .fields

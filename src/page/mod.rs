@@ -1,15 +1,30 @@
 //! The status page and the dashboard widget, for `public.php`: a request comes in through the environment, as
 //! with CGI, and headers and body go to standard output.
 //!
-//! Nothing here changes anything: no lock is taken, no file is written, not even the log. The host does not
-//! protect the page, so [`access`] asks it who is logged in; what to say is decided in [`report`], which is pure.
+//! Nothing here changes anything: no lock is kept, no file is written, not even the log. The host does not
+//! protect the page, so [`access`] asks it who is logged in; what to say is decided in [`report`], which is
+//! pure, and [`view`] makes HTML of it.
 
 pub mod access;
+pub mod moments;
+pub mod report;
+pub mod view;
 
 use std::io::{self, Write};
 
-use crate::plugin::PluginFolder;
+use chrono_tz::Tz;
+
+use crate::clock;
+use crate::dropbox::Hosts;
+use crate::plugin::config;
+use crate::plugin::lock::{self, Seen};
+use crate::plugin::{PluginFolder, log as plugin_log};
+use crate::setup::shown_url;
+use crate::setup::stage::stage;
+use crate::state::{Fault, Memory};
 use access::Visitor;
+use moments::Moments;
+use report::{Facts, NoMemory};
 
 /// A request, as CGI names its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,28 +59,21 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
     status: &'static str,
-    headers: Vec<(&'static str, String)>,
     body: String,
 }
 
 impl Response {
-    fn new(status: &'static str, title: &str, text: &str) -> Self {
-        let body = format!("<!DOCTYPE html><title>{title}</title><h1>{title}</h1><p>{text}</p>");
-        Self {
-            status,
-            headers: Vec::new(),
-            body,
-        }
-    }
-
     /// Writes the answer as CGI does.
     ///
     /// # Errors
     /// If nobody reads it.
     pub fn write(&self, mut to: impl Write) -> io::Result<()> {
         write!(to, "Status: {}\r\n", self.status)?;
-        for (name, value) in &self.headers {
+        for (name, value) in view::headers() {
             write!(to, "{name}: {value}\r\n")?;
+        }
+        if self.status.starts_with("405") {
+            write!(to, "Allow: GET, HEAD\r\n")?;
         }
         write!(to, "\r\n{}", self.body)?;
         to.flush()
@@ -74,27 +82,70 @@ impl Response {
 
 /// Answers one request about the plugin in `folder`.
 pub fn answer(folder: &PluginFolder, request: &Request) -> Response {
-    let mut response = match request.method.as_str() {
-        "GET" | "HEAD" => match access::ask(folder, &request.cookies) {
-            Visitor::Admin => Response::new(
-                "200 OK",
-                "Backups in Dropbox",
-                if request.is_for_widget() {
-                    "widget"
+    let is_head = request.method == "HEAD";
+    let (status, rendered) = if !is_head && request.method != "GET" {
+        ("405 Method Not Allowed", view::only_to_be_read())
+    } else {
+        match access::ask(folder, &request.cookies) {
+            Visitor::Stranger => ("403 Forbidden", view::not_for_you()),
+            Visitor::Unknown => ("503 Service Unavailable", view::nobody_to_ask()),
+            Visitor::Admin => {
+                let report = report::report(&facts(folder));
+                let rendered = if request.is_for_widget() {
+                    view::widget(&report)
                 } else {
-                    "page"
-                },
-            ),
-            Visitor::Stranger => Response::new("403 Forbidden", "No access", ""),
-            Visitor::Unknown => Response::new("503 Service Unavailable", "Not now", ""),
-        },
-        _ => Response::new("405 Method Not Allowed", "Only to be read", ""),
+                    view::page(&report)
+                };
+                ("200 OK", rendered)
+            }
+        }
     };
-    response
-        .headers
-        .push(("Content-Type", "text/html; charset=utf-8".into()));
-    if request.method == "HEAD" {
-        response.body.clear();
+    match rendered {
+        Ok(_) if is_head => Response {
+            status,
+            body: String::new(),
+        },
+        Ok(body) => Response { status, body },
+        Err(_) => Response {
+            status: "500 Internal Server Error",
+            body: String::new(),
+        },
     }
-    response
+}
+
+/// Everything that the page depends on, as it stands on disk.
+fn facts(folder: &PluginFolder) -> Facts {
+    let settings = config::load(&folder.config()).map_err(|error| match error {
+        config::Error::Invalid(problems) => problems,
+        error => vec![error.to_string()],
+    });
+    let memory = match Memory::read(&folder.state()) {
+        Ok(memory) => Ok(memory.unwrap_or_default()),
+        Err(Fault::Unreadable(_)) => Err(NoMemory::Unreadable),
+        Err(Fault::Damaged(_)) => Err(NoMemory::Damaged),
+    };
+    let zone = memory
+        .as_ref()
+        .ok()
+        .and_then(|memory| memory.timezone.as_deref()?.parse().ok());
+    let url = || {
+        let stage = stage(settings.as_ref().ok()?);
+        let hosts = Hosts::from_environment().ok()?;
+        shown_url(&hosts, stage.app()?, memory.as_ref().ok()?)
+    };
+    let lock = lock::look(&folder.lock());
+    Facts {
+        moments: Moments {
+            now: clock::now(),
+            zone: zone.unwrap_or(Tz::UTC),
+        },
+        url: url(),
+        progress: match lock {
+            Seen::Running => plugin_log::shown_progress(&folder.log()),
+            Seen::Free | Seen::CutOff => Vec::new(),
+        },
+        settings,
+        memory,
+        lock,
+    }
 }

@@ -170,6 +170,18 @@ fn without_last_progress(mut content: &[u8]) -> &[u8] {
     }
 }
 
+/// The progress lines at the end of a log, without their times.
+pub fn shown_progress(path: &Path) -> Vec<String> {
+    let (tail, _) = tail(path).unwrap_or_default();
+    let kept = without_last_progress(&tail).len();
+    let lines = String::from_utf8_lossy(tail.get(kept..).unwrap_or_default());
+    lines
+        .lines()
+        .map(|line| line.rsplit_once(" (").map_or(line, |(text, _)| text))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// The whole lines of the end of a log.
 fn newest(tail: &[u8]) -> &[u8] {
     match tail.iter().position(|&byte| byte == b'\n') {
@@ -391,6 +403,25 @@ mod tests {
             1
         );
         assert_eq!(written(Level::Info, BLOCK, "a\nb"), "a\nb\n");
+    }
+
+    #[test]
+    fn progress_is_found_at_the_end_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plugin.log");
+        assert!(shown_progress(&path).is_empty());
+        let time = "(2026-11-21T04:12:09+01:00)";
+        let line = |text: &str| format!("{text} {time}\n");
+        let end = line("Uploading \"a\": 41 %.") + &line("Uploading \"b\": 5 MB so far.");
+        fs::write(
+            &path,
+            line("Uploading \"x\": 1 %.") + &line("Started") + &end,
+        )
+        .unwrap();
+        assert_eq!(
+            shown_progress(&path),
+            ["Uploading \"a\": 41 %.", "Uploading \"b\": 5 MB so far."]
+        );
     }
 
     #[test]

@@ -45,6 +45,18 @@ pub enum Stage {
     HasLegacyToken(Secret),
 }
 
+impl Stage {
+    /// The app, once it is known.
+    pub fn app(&self) -> Option<&App> {
+        match self {
+            Self::NeedsCode { app, .. }
+            | Self::HasCode { app, .. }
+            | Self::HasRefreshToken { app, .. } => Some(app),
+            Self::NeedsAppKey | Self::HasLegacyToken(_) => None,
+        }
+    }
+}
+
 /// The stage of `settings`.
 pub fn stage(settings: &Settings) -> Stage {
     let legacy = settings.legacy_token.clone();
