@@ -72,7 +72,7 @@ impl Tone {
         match self {
             Self::Bad => "Problem",
             Self::Warning => "Attention",
-            Self::Setup => "Setup",
+            Self::Setup => "Next step",
             Self::Busy => "In progress",
             Self::Good => "All well",
         }
@@ -701,7 +701,7 @@ fn rows(inventory: Option<&Inventory>, moments: &Moments) -> (Vec<Row>, usize) {
         let name = file.map_or_else(|| id.to_string(), |file| file.name.clone());
         let created_at = moments.short(listed.created_at);
         let row = Row {
-            size: file.map_or_else(|| "not known yet".into(), |file| text::bytes(file.bytes)),
+            size: file.map_or_else(|| "not known".into(), |file| text::bytes(file.bytes)),
             in_uisp: if listed.finished {
                 "yes"
             } else {
@@ -812,8 +812,14 @@ fn listed_run(run: &RunRecord, moments: &Moments) -> Run {
         ending: Ending::of(run),
         work: work(run),
         took: text::duration(Duration::from_secs(run.seconds)),
-        error: run.error.clone(),
+        error: run.error.as_deref().map(first_sentence),
     }
+}
+
+/// What happened; what it means and what to do stands in the notice about the newest run, and in the log.
+fn first_sentence(error: &str) -> String {
+    let sentence = error.split_once(". ").map_or(error, |(first, _)| first);
+    format!("{}.", sentence.trim_end_matches('.'))
 }
 
 fn bar(run: &RunRecord, highest: u64, moments: &Moments) -> Bar {

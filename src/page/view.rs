@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::report::{Bar, Ending, Notice, Report, StepProgress};
+use super::report::{Bar, Ending, Notice, Report, StepProgress, Transfer};
 
 const STYLE: &str = include_str!("templates/style.css");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -45,6 +45,7 @@ struct Page<'a> {
 struct Widget<'a> {
     report: &'a Report,
     notices: &'a [Notice],
+    transfers: &'a [Transfer],
     more: usize,
 }
 
@@ -74,6 +75,7 @@ pub fn widget(report: &Report) -> askama::Result<String> {
     Widget {
         report,
         notices,
+        transfers: report.transfers.get(..1).unwrap_or_default(),
         more: others.len(),
     }
     .render()
@@ -134,28 +136,23 @@ struct Placed<'a> {
 impl Chart<'_> {
     /// From one bar to the next.
     const STEP: usize = 12;
-    /// Room for so many bars at least, so that few of them are not too broad.
-    const BARS_MIN: usize = 30;
     /// Height of the highest bar.
     const HIGHEST: u64 = 48;
 
     fn new(bars: &[Bar]) -> Chart<'_> {
-        let room = bars.len().max(Self::BARS_MIN);
-        let place = |(index, bar): (usize, &'_ Bar)| (room - bars.len() + index, bar.height);
         let placed = bars.iter().enumerate().map(|(index, bar)| {
-            let (place, thousandths) = place((index, bar));
             // What was uploaded shows, however little it was.
-            let height = (thousandths * Self::HIGHEST / 1000).max(u64::from(thousandths > 0) * 2);
+            let height = (bar.height * Self::HIGHEST / 1000).max(u64::from(bar.height > 0) * 2);
             Placed {
                 bar,
-                x: place * Self::STEP + 2,
+                x: index * Self::STEP + 2,
                 y: Self::HIGHEST - height,
                 height,
-                middle: place * Self::STEP + Self::STEP / 2,
+                middle: index * Self::STEP + Self::STEP / 2,
             }
         });
         Chart {
-            width: room * Self::STEP,
+            width: bars.len() * Self::STEP,
             bars: placed.collect(),
         }
     }
