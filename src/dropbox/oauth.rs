@@ -84,6 +84,12 @@ pub fn new_code_verifier() -> Secret {
     Secret::new(verifier.into_secret())
 }
 
+/// Whether a stored text can be a code verifier (RFC 7636); a damaged one makes no challenge.
+pub fn is_code_verifier(text: &Secret) -> bool {
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    (43..=128).contains(&text.expose().len()) && text.expose().bytes().all(is_unreserved)
+}
+
 /// The page on which the admin allows access; with `verifier`, the code it shows is worth nothing
 /// without it.
 ///

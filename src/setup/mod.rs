@@ -89,7 +89,7 @@ pub enum NotAuthorized {
 pub fn shown_url(hosts: &Hosts, app: &App, memory: &Memory) -> Option<String> {
     let pending = memory.pending_authorization.as_ref();
     let verifier = pending
-        .filter(|pending| pending.app_key == app.key)
+        .filter(|pending| is_usable(pending, app))
         .map(|pending| &pending.code_verifier);
     // Without the app's secret, an address without a verifier would lead to a code of no use.
     if app.secret.is_none() && verifier.is_none() {
@@ -97,6 +97,11 @@ pub fn shown_url(hosts: &Hosts, app: &App, memory: &Memory) -> Option<String> {
     }
     let verifier = verifier.filter(|_| app.secret.is_none());
     oauth::authorization_url(hosts, app, verifier).ok()
+}
+
+/// Whether the address of `pending` can be shown again.
+fn is_usable(pending: &PendingAuthorization, app: &App) -> bool {
+    pending.app_key == app.key && oauth::is_code_verifier(&pending.code_verifier)
 }
 
 impl Setup<'_> {
@@ -156,7 +161,7 @@ impl Setup<'_> {
         let pending = &mut self.state.memory.pending_authorization;
         if app.secret.is_some() {
             *pending = None;
-        } else if pending.as_ref().is_none_or(|p| p.app_key != app.key) {
+        } else if !pending.as_ref().is_some_and(|p| is_usable(p, app)) {
             *pending = Some(PendingAuthorization {
                 app_key: app.key.clone(),
                 code_verifier: oauth::new_code_verifier(),

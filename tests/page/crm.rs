@@ -146,11 +146,11 @@ impl Site {
 /// What the program answers; it says nothing else.
 pub fn page(command: &mut Command) -> Page {
     let output = command.output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         output.status.success() && output.stderr.is_empty(),
-        "{text}"
+        "{output:?}"
     );
+    let text = String::from_utf8(output.stdout).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let mut headers = head.split("\r\n").map(|line| {
         let (name, value) = line.split_once(": ").unwrap();

@@ -228,10 +228,14 @@ fn a_run_failed() {
         last.uploaded = 0;
         last.uploaded_bytes = 0;
         last.error = Some(error.into());
-        memory.pending_authorization = None;
+        inventory(memory).taken_at -= TimeDelta::days(1);
     });
     let report = check("run-failed", &failed);
     assert_eq!(report.lead.texts, [error]);
+    assert_eq!(
+        report.summary[0],
+        "All 3 backups are in Dropbox, as listed yesterday 05:13."
+    );
     assert_eq!(report.lead.link, None);
 
     let asked_again = Facts {
@@ -319,6 +323,10 @@ fn a_token_of_old_is_in_use() {
         ..authorized()
     };
     check("legacy-token", &facts(legacy(None), memory()));
+    check(
+        "legacy-token-never-run",
+        &facts(legacy(None), Memory::default()),
+    );
     let migrating = Facts {
         url: Some(URL.into()),
         ..facts(legacy(Some("test-app-key")), memory())

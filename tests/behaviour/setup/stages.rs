@@ -87,6 +87,19 @@ fn runs_in_between_do_not_spoil_the_code_that_is_about_to_be_pasted() {
 }
 
 #[test]
+fn a_verifier_that_was_damaged_on_disk_is_made_anew() {
+    let (world, first) = asked_for_code(false);
+    let mut state = world.state();
+    state["pending_authorization"]["code_verifier"] = "short".into();
+    std::fs::write(world.data("state.json"), state.to_string()).unwrap();
+    let second = world.run_well();
+    assert_ne!(second.url(), first.url());
+    world.allow_and_paste(&second);
+    world.run_well();
+    world.assert_mirrored();
+}
+
+#[test]
 fn the_whole_way_from_an_empty_form_to_a_mirror() {
     for has_secret in WITH_AND_WITHOUT_SECRET {
         let (world, ended) = asked_for_code(has_secret);
