@@ -20,9 +20,6 @@ pub const FIELD_HEALTHCHECK: &str = "Healthcheck URL";
 pub const FIELD_CREATE_BACKUP: &str = "Create a fresh backup first";
 /// Label of the form's field for UISP's token.
 pub const FIELD_UISP_TOKEN: &str = "UISP API token";
-/// Label of the form's box that lets deletions on hold be carried out.
-pub const FIELD_CONFIRM_CLEANUP: &str = "Confirm clean-up";
-
 /// Where the admin registered the app.
 pub const APP_CONSOLE: &str = "https://www.dropbox.com/developers/apps";
 

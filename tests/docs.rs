@@ -66,7 +66,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// All files of `src/`, as paths from the root.
+/// All Rust files of `src/`, as paths from the root.
 fn source_files() -> Vec<String> {
     let mut folders = vec![PathBuf::from("src")];
     let mut files = Vec::new();
@@ -76,7 +76,7 @@ fn source_files() -> Vec<String> {
             let path = folder.join(entry.file_name());
             if entry.path().is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
                 files.push(path.to_str().unwrap().to_owned());
             }
         }

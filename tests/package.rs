@@ -295,7 +295,8 @@ fn the_form_has_the_labels_that_the_log_speaks_of() {
         ("dropboxAccessToken", advice::FIELD_LEGACY_TOKEN),
         ("createBackup", advice::FIELD_CREATE_BACKUP),
         ("healthcheckUrl", advice::FIELD_HEALTHCHECK),
-        ("confirmCleanup", advice::FIELD_CONFIRM_CLEANUP),
+        // Named in the warning about files on hold.
+        ("confirmCleanup", "Confirm clean-up"),
     ] {
         let field = manifest
             .fields

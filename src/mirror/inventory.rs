@@ -11,7 +11,7 @@ use crate::dropbox::files::{Entry, FileMetadata};
 use crate::source::Listing;
 use crate::state::{Inventory, Kept, KeptBecause, Listed, Mirrored, StoredFile};
 
-/// Files without a backup that are recorded one by one; of more than these, the number is kept.
+/// Files whose backups are not listed that are recorded one by one; of more than these, the number is kept.
 const KEPT_MAX: usize = 500;
 
 /// What the two lists of a run showed, before it did anything.
@@ -41,7 +41,7 @@ pub fn take(
         let row = Listed {
             created_at: backup.created_at,
             finished: backup.finished,
-            file: file.filter(|_| backup.finished),
+            file,
         };
         (backup.id.clone(), row)
     });
@@ -54,7 +54,7 @@ pub fn take(
         .collect();
     let is_kept = |file: &&FileMetadata| {
         let id = naming.recognise(&file.name);
-        id.is_some_and(|id| listed.get(&id).is_none_or(|listed| !listed.finished))
+        id.is_some_and(|id| !listed.contains_key(&id))
     };
     let kept = || managed(entries, naming).filter(is_kept);
     Inventory {
@@ -96,8 +96,8 @@ fn managed(entries: &[Entry], naming: Naming) -> impl Iterator<Item = &FileMetad
 
 fn because(reason: Option<&KeepReason>) -> KeptBecause {
     match reason {
-        Some(KeepReason::ListUnfit) => KeptBecause::ListUnfit,
-        Some(KeepReason::Unfinished) => KeptBecause::Unfinished,
+        // What is listed, finished or not, has its row in the list.
+        Some(KeepReason::ListUnfit | KeepReason::Unfinished) => KeptBecause::ListUnfit,
         Some(KeepReason::NeverSeen) => KeptBecause::NeverSeen,
         Some(KeepReason::RetainedUntil(until)) => KeptBecause::RetainedUntil(*until),
         Some(KeepReason::OnHold) => KeptBecause::OnHold,

@@ -12,8 +12,6 @@ pub mod view;
 
 use std::io::{self, Write};
 
-use chrono_tz::Tz;
-
 use crate::clock;
 use crate::dropbox::Hosts;
 use crate::plugin::config;
@@ -22,6 +20,7 @@ use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::setup::shown_url;
 use crate::setup::stage::stage;
 use crate::state::{Fault, Memory};
+use crate::zone::Zone;
 use access::Visitor;
 use moments::Moments;
 use report::{Facts, NoMemory};
@@ -137,7 +136,7 @@ fn facts(folder: &PluginFolder) -> Facts {
     Facts {
         moments: Moments {
             now: clock::now(),
-            zone: zone.unwrap_or(Tz::UTC),
+            zone: zone.unwrap_or(Zone::UTC),
         },
         url: url(),
         progress: match lock {

@@ -1,7 +1,8 @@
 //! Times as people read them, and which distance between two of them is usual. Pure.
 
 use chrono::{DateTime, FixedOffset, NaiveDate, TimeDelta, Utc};
-use chrono_tz::Tz;
+
+use crate::zone::Zone;
 
 /// The time of the page, and the timezone of all its times.
 #[derive(Clone, Copy, Debug)]
@@ -9,7 +10,7 @@ pub struct Moments {
     /// The time of the page.
     pub now: DateTime<Utc>,
     /// The host's timezone.
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 /// Distances that are shorter are no usual ones: somebody has clicked, or a run was carried on.
@@ -21,7 +22,7 @@ const DAY: TimeDelta = TimeDelta::days(1);
 
 impl Moments {
     fn local(&self, moment: DateTime<Utc>) -> DateTime<FixedOffset> {
-        moment.with_timezone(&self.zone).fixed_offset()
+        self.zone.local(moment)
     }
 
     /// `today 04:12`, `yesterday 04:12` or `19 November 2026, 04:12`.
@@ -102,7 +103,7 @@ mod tests {
     fn times_read_well_in_the_hosts_timezone() {
         let moments = Moments {
             now: time("2026-11-21T22:30:00Z"),
-            zone: chrono_tz::Europe::Vienna,
+            zone: "Europe/Vienna".parse().unwrap(),
         };
         for (moment, text) in [
             ("2026-11-21T03:12:09Z", "today 04:12"),
@@ -134,7 +135,7 @@ mod tests {
     fn two_usual_distances_are_the_limit_but_two_days_at_least() {
         let moments = |now: &str| Moments {
             now: time(now),
-            zone: Tz::UTC,
+            zone: Zone::UTC,
         };
         let last = time("2026-11-01T03:00:00Z");
         let hour = TimeDelta::hours(1);

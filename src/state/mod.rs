@@ -131,7 +131,7 @@ pub struct Inventory {
     pub taken_at: DateTime<Utc>,
     /// The source's list.
     pub listed: BTreeMap<BackupId, Listed>,
-    /// Managed files for which the source lists no finished backup, newest first, as far as they are recorded.
+    /// Managed files whose backups the source does not list, newest first, as far as they are recorded.
     pub kept: Vec<Kept>,
     /// How many there are of them.
     pub kept_count: usize,
@@ -161,7 +161,7 @@ pub struct StoredFile {
     pub verified_at: Option<DateTime<Utc>>,
 }
 
-/// A managed file without a finished backup.
+/// A managed file whose backup the source does not list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// The file.
@@ -170,14 +170,12 @@ pub struct Kept {
     pub because: KeptBecause,
 }
 
-/// Why a managed file without a finished backup is there.
+/// Why a managed file is there although the source does not list its backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeptBecause {
     /// The source's list could not be trusted that far.
     ListUnfit,
-    /// The source names it, but not as finished.
-    Unfinished,
     /// This installation never saw its backup.
     NeverSeen,
     /// It stays until then.

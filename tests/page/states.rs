@@ -93,7 +93,7 @@ fn facts(settings: Settings, memory: Memory) -> Facts {
     Facts {
         moments: Moments {
             now: now(),
-            zone: chrono_tz::Europe::Vienna,
+            zone: "Europe/Vienna".parse().unwrap(),
         },
         settings: Ok(settings),
         memory: Ok(memory),
@@ -299,7 +299,7 @@ fn files_without_a_backup_are_explained() {
                 KeptBecause::OnHold,
                 KeptBecause::RetainedUntil(until),
                 KeptBecause::NeverSeen,
-                KeptBecause::Unfinished,
+                KeptBecause::ListUnfit,
                 KeptBecause::Due,
             ];
             let kept = reasons.iter().zip(10..).map(|(because, day)| Kept {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::moments::Moments;
 use crate::plugin::config::Settings;
 use crate::plugin::lock::Seen;
+use crate::source::Kind;
 use crate::state::Memory;
 use crate::text;
 
@@ -107,6 +108,8 @@ pub struct Report {
     pub bars: Vec<Bar>,
     /// Bytes of the highest bar.
     pub highest_bar: String,
+    /// The source, in the middle of a sentence.
+    pub source: &'static str,
     /// The mirror folder below the app's own.
     pub folder: String,
     /// The timezone of all times.
@@ -154,6 +157,7 @@ pub fn report(facts: &Facts) -> Report {
         runs: tables::runs(memory, moments),
         bars: tables::bars(memory, moments),
         highest_bar: text::bytes(tables::highest(memory)),
+        source: facts.settings.as_ref().map_or(Kind::Uisp, kind).name(),
         folder: facts
             .settings
             .as_ref()
@@ -161,6 +165,14 @@ pub fn report(facts: &Facts) -> Report {
             .unwrap_or_default(),
         zone: moments.zone_name(),
         now: moments.at(moments.now),
+    }
+}
+
+/// What kind of source the configuration names.
+fn kind(settings: &Settings) -> Kind {
+    match settings.backup_directory {
+        Some(_) => Kind::Folder,
+        None => Kind::Uisp,
     }
 }
 

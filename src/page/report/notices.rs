@@ -4,13 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::tables::finished;
 use super::{Facts, NoMemory, Tone};
-use crate::advice::{
-    FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_CONFIRM_CLEANUP, FIELD_LEGACY_TOKEN, FIELD_UISP_TOKEN,
-};
+use crate::advice::{self, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_LEGACY_TOKEN, FIELD_UISP_TOKEN};
 use crate::page::moments::{self, Moments};
 use crate::plugin::config::Settings;
 use crate::plugin::lock::Seen;
 use crate::setup::stage::{Stage, stage};
+use crate::source::Kind;
 use crate::state::Memory;
 use crate::text;
 
@@ -99,7 +98,7 @@ fn running(facts: &Facts) -> Notice {
 }
 
 fn missing_token(settings: &Settings) -> Option<Notice> {
-    let is_missing = settings.uisp_token.is_none() && settings.backup_directory.is_none();
+    let is_missing = settings.uisp_token.is_none() && super::kind(settings) == Kind::Uisp;
     is_missing.then(|| {
         notice(
             Tone::Bad,
@@ -137,6 +136,7 @@ fn setup_notice(facts: &Facts, settings: &Settings, memory: &Memory) -> Option<N
 /// What can be told of an installation that mirrors, or has mirrored.
 fn authorized_notices(facts: &Facts, settings: &Settings, memory: &Memory) -> Vec<Notice> {
     let is_running = facts.lock == Seen::Running;
+    let kind = super::kind(settings);
     let mut notices = Vec::new();
     if !is_running {
         notices.extend(never_run(memory));
@@ -144,8 +144,8 @@ fn authorized_notices(facts: &Facts, settings: &Settings, memory: &Memory) -> Ve
         notices.extend(overdue_run(&facts.moments, memory));
         notices.extend(left_over(memory));
     }
-    notices.extend(overdue_backup(&facts.moments, settings, memory));
-    notices.extend(on_hold(memory));
+    notices.extend(overdue_backup(&facts.moments, kind, memory));
+    notices.extend(on_hold(kind, memory));
     notices.extend(little_space(memory));
     notices.extend(legacy_token(facts, settings));
     notices
@@ -213,18 +213,12 @@ fn left_over(memory: &Memory) -> Option<Notice> {
     ))
 }
 
-fn overdue_backup(moments: &Moments, settings: &Settings, memory: &Memory) -> Option<Notice> {
+fn overdue_backup(moments: &Moments, kind: Kind, memory: &Memory) -> Option<Notice> {
     let inventory = memory.inventory.as_ref()?;
-    let (maker, remedy) = if settings.backup_directory.is_some() {
-        (
-            "The folder",
-            "See whether the program that makes the backups still does.",
-        )
-    } else {
-        (
-            "UISP",
-            "See in UISP under Settings, Backups, whether backups are made.",
-        )
+    let maker = capitalised(kind.name());
+    let remedy = match kind {
+        Kind::Uisp => "See in UISP under Settings, Backups, whether backups are made.",
+        Kind::Folder => "See whether the program that makes the backups still does.",
     };
     let mut times: Vec<DateTime<Utc>> = finished(inventory)
         .map(|(created_at, _)| created_at)
@@ -253,7 +247,7 @@ fn overdue_backup(moments: &Moments, settings: &Settings, memory: &Memory) -> Op
     })
 }
 
-fn on_hold(memory: &Memory) -> Option<Notice> {
+fn on_hold(kind: Kind, memory: &Memory) -> Option<Notice> {
     let count = memory.on_hold.len();
     (count > 0).then(|| {
         let verb = if count == 1 { "is" } else { "are" };
@@ -261,10 +255,20 @@ fn on_hold(memory: &Memory) -> Option<Notice> {
             Tone::Warning,
             format!("{} in Dropbox {verb} on hold.", text::count(count, "backup")),
             format!(
-                "UISP no longer lists them, but they are most of what the mirror holds, as after restoring UISP from one of these backups. Nothing of it is deleted. If they were deleted in UISP on purpose, tick \"{FIELD_CONFIRM_CLEANUP}\" in the plugin's configuration and save; otherwise there is nothing to do."
+                "{} no longer lists them, but they are most of what the mirror holds, as after {}. Nothing of it is deleted. If they were deleted on purpose, {}; otherwise there is nothing to do.",
+                capitalised(kind.name()),
+                advice::sudden_loss(kind),
+                advice::confirm_cleanup(kind)
             ),
         )
     })
+}
+
+/// A name as it begins a sentence.
+fn capitalised(name: &str) -> String {
+    let mut characters = name.chars();
+    let first = characters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(characters).collect()
 }
 
 fn little_space(memory: &Memory) -> Option<Notice> {

@@ -35,8 +35,8 @@ pub struct Row {
     pub created_at: String,
     /// Its size, where it is known.
     pub size: String,
-    /// Whether UISP has it.
-    pub in_uisp: &'static str,
+    /// Whether the source has it.
+    pub in_source: &'static str,
     /// Whether and since when Dropbox has it.
     pub in_dropbox: String,
     /// Whether and when it was compared.
@@ -147,7 +147,7 @@ pub(super) fn rows(inventory: Option<&Inventory>, moments: &Moments) -> (Vec<Row
         let created_at = moments.short(listed.created_at);
         let row = Row {
             size: file.map_or_else(|| "not known".into(), |file| text::bytes(file.bytes)),
-            in_uisp: if listed.finished {
+            in_source: if listed.finished {
                 "yes"
             } else {
                 "not finished"
@@ -169,8 +169,7 @@ pub(super) fn rows(inventory: Option<&Inventory>, moments: &Moments) -> (Vec<Row
         let created_at = time_in_name(&name);
         let row = Row {
             size: text::bytes(kept.file.bytes),
-            in_uisp: match kept.because {
-                KeptBecause::Unfinished => "not finished",
+            in_source: match kept.because {
                 KeptBecause::NeverSeen => "never seen",
                 _ => "no longer",
             },
@@ -199,9 +198,7 @@ fn kept_text(because: KeptBecause, stored_at: Option<DateTime<Utc>>, moments: &M
         KeptBecause::OnHold => "on hold".into(),
         KeptBecause::RetainedUntil(until) => format!("kept until {}", moments.short(until)),
         KeptBecause::Due => "until the next complete run".into(),
-        KeptBecause::NeverSeen | KeptBecause::Unfinished | KeptBecause::ListUnfit => {
-            since(stored_at, moments)
-        }
+        KeptBecause::NeverSeen | KeptBecause::ListUnfit => since(stored_at, moments),
     }
 }
 
@@ -214,11 +211,12 @@ fn verified(file: Option<&StoredFile>, moments: &Moments) -> String {
 
 /// The time in a managed file's name, `unms-backup-20261119-0412_...`, as the table shows times.
 fn time_in_name(name: &str) -> String {
-    let digits: String = name.chars().filter(char::is_ascii_digit).take(12).collect();
-    match NaiveDateTime::parse_from_str(&digits, "%Y%m%d%H%M") {
-        Ok(time) => time.format("%Y-%m-%d %H:%M").to_string(),
-        Err(_) => "not known".into(),
-    }
+    name.strip_prefix("unms-backup-")
+        .and_then(|rest| NaiveDateTime::parse_from_str(rest.get(..13)?, "%Y%m%d-%H%M").ok())
+        .map_or_else(
+            || "not known".into(),
+            |time| time.format("%Y-%m-%d %H:%M").to_string(),
+        )
 }
 
 /// The parts of a progress line: `Uploading "NAME": 41 %, 5.0 MB of 12 MB, 3.0 MB/s, 2 s left.`
