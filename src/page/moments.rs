@@ -126,7 +126,7 @@ mod tests {
         let day = |day: i64| time("2026-11-01T03:00:00Z") + TimeDelta::days(day);
         let clicked = |day: DateTime<Utc>| day + TimeDelta::minutes(5);
         let times = [day(0), day(7), clicked(day(7)), day(14), day(15), day(21)];
-        assert_eq!(usual_distance(times.into_iter()), day(7) - day(0));
+        assert_eq!(usual_distance(times.into_iter()), day(14) - clicked(day(7)));
         assert_eq!(usual_distance([day(0), clicked(day(0))].into_iter()), DAY);
         assert_eq!(usual_distance([].into_iter()), DAY);
     }
