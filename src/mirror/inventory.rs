@@ -57,13 +57,20 @@ pub fn take(
         id.is_some_and(|id| !listed.contains_key(&id))
     };
     let kept = || managed(entries, naming).filter(is_kept);
+    let verified_at = |file: &FileMetadata| {
+        let known = mirrored.get(&naming.recognise(&file.name)?)?;
+        (known.rev == file.rev).then_some(known.verified_at)
+    };
     Inventory {
         taken_at: now,
         kept_count: kept().count(),
         kept: kept()
             .take(KEPT_MAX)
             .map(|file| Kept {
-                file: stored(file),
+                file: StoredFile {
+                    verified_at: verified_at(file),
+                    ..stored(file)
+                },
                 because: because(reasons.get(file.name.as_str())),
             })
             .collect(),

@@ -418,6 +418,10 @@ fn progress_line(name: &str, transfer: &UnderWay) -> String {
         return format!("{PROGRESS_START}{name}\": {held} so far, {rate_text}/s.");
     };
     let percent = transfer.held.min(length) * 100 / length;
+    if transfer.sent == 0 {
+        let length = text::bytes(length);
+        return format!("{PROGRESS_START}{name}\": {percent} %, {held} of {length}.");
+    }
     let left = length.saturating_sub(transfer.held) as f64 / rate.max(1.0);
     let left = text::duration(Duration::from_secs_f64(left.min(1e9)));
     let length = text::bytes(length);

@@ -8,11 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
-use super::report::{Bar, Ending, Notice, Report, StepProgress, Transfer};
+use super::report::{Bar, Ending, Notice, Report, Row, StepProgress, Transfer};
 
 const STYLE: &str = include_str!("templates/style.css");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Backups that are shown before somebody asks for more.
+const ROWS_SHOWN: usize = 10;
 /// Notices that fit into the widget beside the first one.
 const WIDGET_NOTICES_MAX: usize = 2;
 
@@ -37,6 +39,8 @@ pub fn headers() -> Vec<(&'static str, String)> {
 #[template(path = "page.html")]
 struct Page<'a> {
     report: &'a Report,
+    newest: &'a [Row],
+    older: &'a [Row],
     chart: Chart<'a>,
 }
 
@@ -61,8 +65,15 @@ struct Plain {
 /// # Errors
 /// If the template fails, which nothing in it does.
 pub fn page(report: &Report) -> askama::Result<String> {
-    let chart = Chart::new(&report.bars);
-    Page { report, chart }.render()
+    let shown = report.backups.len().min(ROWS_SHOWN);
+    let (newest, older) = report.backups.split_at(shown);
+    Page {
+        report,
+        newest,
+        older,
+        chart: Chart::new(&report.bars),
+    }
+    .render()
 }
 
 /// The widget for the dashboard.

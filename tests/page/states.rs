@@ -196,7 +196,7 @@ fn a_pasted_code_and_the_first_run_are_waited_for() {
 fn all_is_well() {
     let report = check("all-well", &well());
     assert_eq!(report.lead.title, "All 3 backups are in Dropbox.");
-    assert_eq!(report.summary, ["Last run today 05:12, 38 s."]);
+    assert_eq!(report.summary, ["Last run today 05:12, 38\u{a0}s."]);
 }
 
 #[test]
@@ -251,6 +251,7 @@ fn a_run_failed() {
         })
     };
     let report = check("authorization-revoked", &asked_again);
+    assert!(report.lead.texts[1].contains("\"Dropbox access code\""));
     assert_eq!(report.lead.link.unwrap().url, URL);
 }
 
@@ -274,11 +275,21 @@ fn a_run_did_not_come_to_its_end() {
 fn nothing_has_run_and_nothing_was_backed_up_for_too_long() {
     let mut late = well();
     late.moments.now += TimeDelta::days(3);
-    let report = check("overdue", &late);
+    let report = check("overdue-run", &late);
     assert_eq!(report.lead.title, "No run since 21 November 2026, 05:12.");
+    // What UISP has made since is not known.
+    assert_eq!(report.notices, []);
+
+    let old = with(|memory| {
+        let listed = &mut inventory(memory).listed;
+        listed
+            .values_mut()
+            .for_each(|listed| listed.created_at -= TimeDelta::days(3));
+    });
+    let report = check("overdue-backup", &old);
     assert_eq!(
-        report.notices[0].title,
-        "UISP has no backup that is newer than 21 November 2026, 04:00."
+        report.lead.title,
+        "UISP has no backup that is newer than 18 November 2026, 04:00."
     );
     check(
         "no-backups",
@@ -425,5 +436,6 @@ fn a_long_history_stays_a_short_page() {
     let report = report(&long);
     assert_eq!((report.backups.len(), report.more_backups), (100, 4900));
     assert_eq!((report.runs.len(), report.bars.len()), (10, 60));
-    assert!(view::page(&report).unwrap().len() < 100_000);
+    let page = view::page(&report).unwrap();
+    assert!(page.len() < 150_000 && page.contains("<summary>90 more</summary>"));
 }

@@ -100,8 +100,8 @@ pub struct Report {
     pub backups: Vec<Row>,
     /// How many there are beyond those.
     pub more_backups: usize,
-    /// When the lists were read.
-    pub listed_at: Option<String>,
+    /// When the lists were read, if they ever were.
+    pub listed_at: String,
     /// The newest runs, newest first.
     pub runs: Vec<Run>,
     /// All runs that are remembered, oldest first.
@@ -153,7 +153,8 @@ pub fn report(facts: &Facts) -> Report {
         listed_at: memory
             .inventory
             .as_ref()
-            .map(|inventory| moments.at(inventory.taken_at)),
+            .map(|inventory| moments.at(inventory.taken_at))
+            .unwrap_or_default(),
         runs: tables::runs(memory, moments),
         bars: tables::bars(memory, moments),
         highest_bar: text::bytes(tables::highest(memory)),
@@ -191,7 +192,11 @@ fn safety(memory: &Memory, moments: &Moments) -> VecDeque<String> {
         format!("{safe}{as_of}.")
     });
     let last_run = last_run.map(|run| {
-        let took = text::duration(Duration::from_secs(run.seconds));
+        let took = match run.seconds {
+            0 => "less than a second".into(),
+            // Number and unit stay together.
+            seconds => text::duration(Duration::from_secs(seconds)).replace(' ', "\u{a0}"),
+        };
         format!("Last run {}, {took}.", moments.at(run.started_at))
     });
     safe.into_iter().chain(last_run).collect()

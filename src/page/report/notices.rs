@@ -171,16 +171,20 @@ fn ended_badly(facts: &Facts, memory: &Memory) -> Option<Notice> {
     }
     let run = memory.runs.back().filter(|run| !run.succeeded)?;
     let error = run.error.clone();
+    let mut texts = vec![error.unwrap_or_else(|| "The plugin's log says why.".into())];
+    // An address is pending only where a run had to ask for a new authorization.
     let is_asked_again = memory.pending_authorization.is_some();
+    let link = facts.url.clone().filter(|_| is_asked_again);
+    if link.is_some() {
+        texts.push(format!(
+            "Open the link, copy the code that Dropbox shows into the field \"{FIELD_ACCESS_CODE}\" of the plugin's configuration and save soon."
+        ));
+    }
     Some(Notice {
         tone: Tone::Bad,
         title: "The last run failed.".into(),
-        texts: vec![error.unwrap_or_else(|| "The plugin's log says why.".into())],
-        link: facts
-            .url
-            .clone()
-            .filter(|_| is_asked_again)
-            .map(allow_access),
+        texts,
+        link: link.map(allow_access),
     })
 }
 
@@ -232,7 +236,12 @@ fn overdue_backup(moments: &Moments, kind: Kind, memory: &Memory) -> Option<Noti
         ));
     };
     let usual: TimeDelta = moments::usual_distance(times.into_iter());
-    moments.is_overdue(newest, usual).then(|| {
+    // What has come since the list was read is not known.
+    let at_listing = Moments {
+        now: inventory.taken_at,
+        ..*moments
+    };
+    at_listing.is_overdue(newest, usual).then(|| {
         notice(
             Tone::Warning,
             format!(

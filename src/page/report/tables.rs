@@ -12,6 +12,8 @@ use crate::text;
 
 /// Rows of the table of backups; there may be many more.
 const ROWS_MAX: usize = 100;
+/// How the names of a server's backups begin.
+const DATED_PREFIX: &str = "unms-backup-";
 /// Rows of the list of runs; the chart has all that are remembered.
 const RUNS_MAX: usize = 10;
 
@@ -43,6 +45,18 @@ pub struct Row {
     pub verified: String,
     /// It is safe.
     pub is_safe: bool,
+}
+
+impl Row {
+    /// The name in two parts between which a line may break: a managed file's time, and its id.
+    pub fn name_parts(&self) -> (&str, &str) {
+        let end = self.name.find('_').map_or(0, |at| at + 1);
+        if self.name.starts_with(DATED_PREFIX) {
+            self.name.split_at(end)
+        } else {
+            ("", &self.name)
+        }
+    }
 }
 
 /// How a run ended.
@@ -211,7 +225,7 @@ fn verified(file: Option<&StoredFile>, moments: &Moments) -> String {
 
 /// The time in a managed file's name, `unms-backup-20261119-0412_...`, as the table shows times.
 fn time_in_name(name: &str) -> String {
-    name.strip_prefix("unms-backup-")
+    name.strip_prefix(DATED_PREFIX)
         .and_then(|rest| NaiveDateTime::parse_from_str(rest.get(..13)?, "%Y%m%d-%H%M").ok())
         .map_or_else(
             || "not known".into(),
