@@ -7,8 +7,9 @@
 
 use sandbox::dropbox::{App, Dropbox, DropboxOptions};
 use sandbox::http::TestCa;
+use sandbox::python::virtual_environment;
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -22,7 +23,9 @@ const ALL_SCOPES: [&str; 4] = [
 #[test]
 fn the_official_sdk_finds_nothing_wrong_with_the_stand_in() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-    let python = virtual_environment(&folder.join("requirements.txt"));
+    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance-venv");
+    let python = virtual_environment(&environment, &folder.join("requirements.txt"))
+        .unwrap_or_else(|error| panic!("{error:#}"));
     let ca = TestCa::new().expect("a test CA can be made");
     let dropbox = Dropbox::start(DropboxOptions {
         app: App::new("test-app-key", "test-app-secret", &ALL_SCOPES),
@@ -81,43 +84,4 @@ fn carry_out(dropbox: &Dropbox, request: &str) -> String {
         _ => panic!("unknown request of the script: {request}"),
     }
     "done".to_owned()
-}
-
-/// The python of a virtual environment that has the requirements; made once and kept.
-fn virtual_environment(requirements: &Path) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance-venv");
-    let python = folder.join("bin/python");
-    let installed = folder.join("installed.txt");
-    let wanted = std::fs::read(requirements).expect("requirements.txt is there");
-    if std::fs::read(&installed).is_ok_and(|have| have == wanted) {
-        return python;
-    }
-    run(
-        Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&folder),
-        "python3 with its venv module is needed: apt-get install python3-venv",
-    );
-    run(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--no-deps"])
-            .args(["--disable-pip-version-check", "--requirement"])
-            .arg(requirements),
-        "the SDK could not be installed from PyPI: is there a way to it?",
-    );
-    std::fs::write(&installed, wanted).expect("the target folder is writable");
-    python
-}
-
-fn run(command: &mut Command, advice: &str) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{advice}\n{command:?}: {error}"));
-    assert!(
-        output.status.success(),
-        "{advice}\n{command:?}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
 }

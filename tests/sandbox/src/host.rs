@@ -3,8 +3,8 @@
 //! Modelled on the public plugin documentation and on what PHP's `ZipArchive` was measured to do.
 //! What is not known about the real host is marked `Assumption:` where it is decided.
 //!
-//! Limitations: no schedule of its own (the caller decides when a run starts), no one-hour kill by
-//! the clock (see [`Run::kill`]), no "hung" state of an old running marker.
+//! Limitations: no execution period (the caller or a [`Schedule`] of planned runs decides when a run
+//! starts), no one-hour kill by the clock (see [`Run::kill`]), no "hung" state of an old running marker.
 
 mod archive;
 mod config;
@@ -12,13 +12,16 @@ pub mod manifest;
 pub mod package;
 mod plugin;
 mod run;
+mod schedule;
 #[cfg(test)]
 mod tests;
+pub mod web;
 
 pub use archive::extract_like_php;
 pub use manifest::Manifest;
 pub use plugin::Plugin;
 pub use run::{Outcome, Run, Signal, find_php, send_signal};
+pub use schedule::Schedule;
 
 use std::path::{Path, PathBuf};
 
@@ -39,6 +42,7 @@ pub struct PluginHost {
     folder: PathBuf,
     version: String,
     unms_local_url: String,
+    crm_local_url: String,
     launch: Launch,
     environment: Vec<(String, String)>,
 }
@@ -50,6 +54,7 @@ impl PluginHost {
             folder: folder.into(),
             version: "2.4.206".to_owned(),
             unms_local_url: unms_local_url.to_owned(),
+            crm_local_url: "http://localhost/crm/".to_owned(),
             launch: find_php().map_or(Launch::Program, Launch::Php),
             environment: Vec::new(),
         }
@@ -66,6 +71,13 @@ impl PluginHost {
     #[must_use]
     pub fn with_version(mut self, version: &str) -> Self {
         self.version = version.to_owned();
+        self
+    }
+
+    /// Replaces the address at which plugins reach the CRM, for `current-user`.
+    #[must_use]
+    pub fn with_crm_url(mut self, url: &str) -> Self {
+        self.crm_local_url = url.to_owned();
         self
     }
 

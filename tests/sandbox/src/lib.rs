@@ -1,7 +1,9 @@
 //! Stand-ins for the systems around the plugin. Shares no code with the shipped binary.
-pub mod host;
-
+pub mod demo;
 pub mod dropbox;
+pub mod host;
+mod html;
 pub mod http;
 pub mod licences;
+pub mod python;
 pub mod uisp;

@@ -1,5 +1,7 @@
 //! The web pages that an admin sees: the question, the code to copy, and the refusal.
 
+use crate::html::{document, escape};
+
 /// The page that asks; its form repeats the query, so that nothing is kept between the two requests.
 pub(super) fn question(query: &str, app: &str, scopes: &[String]) -> String {
     let scopes: String = scopes
@@ -11,7 +13,7 @@ pub(super) fn question(query: &str, app: &str, scopes: &[String]) -> String {
          <ul>{scopes}</ul>\
          <form method=\"post\" action=\"/oauth2/authorize\">\
          <input type=\"hidden\" name=\"query\" value=\"{}\">\
-         <button type=\"submit\">Allow</button></form>",
+         <button class=\"main\">Allow</button></form>",
         escape(app),
         escape(query),
     ))
@@ -21,7 +23,7 @@ pub(super) fn question(query: &str, app: &str, scopes: &[String]) -> String {
 pub(super) fn code(code: &str) -> String {
     page(&format!(
         "<p>Copy this access code into the app:</p>\
-         <p><input id=\"auth-code\" size=\"60\" readonly value=\"{}\"></p>",
+         <p><input type=\"text\" id=\"auth-code\" aria-label=\"Access code\" readonly value=\"{}\"></p>",
         escape(code)
     ))
 }
@@ -35,16 +37,10 @@ pub(super) fn refusal(why: &str) -> String {
 }
 
 fn page(content: &str) -> String {
-    format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Dropbox stand-in</title>\
-         <body style=\"font-family:sans-serif;max-width:40em;margin:3em auto\">\
-         <h1>Dropbox stand-in</h1>{content}</body></html>"
+    document(
+        "Dropbox stand-in",
+        &format!(
+            "<main><h1>Dropbox stand-in</h1><section class=\"card\">{content}</section></main>"
+        ),
     )
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

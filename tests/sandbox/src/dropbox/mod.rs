@@ -323,6 +323,12 @@ impl Dropbox {
         self.shared.world().advance(by);
     }
 
+    /// Sets the clock back from the real time, so that what is stored from now on looks so old.
+    pub fn set_clock_back(&self, by: Duration) {
+        let by = TimeDelta::from_std(by).unwrap_or(TimeDelta::MAX);
+        self.shared.world().set_back(by);
+    }
+
     // ---- files of the first app ----
 
     /// Puts a file there, replacing what there is.

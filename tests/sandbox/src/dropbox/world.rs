@@ -140,6 +140,10 @@ impl World {
         self.clock_offset += by;
     }
 
+    pub(super) fn set_back(&mut self, by: TimeDelta) {
+        self.clock_offset = -by;
+    }
+
     pub(super) fn timestamp(&self) -> String {
         self.now().format("%Y-%m-%dT%H:%M:%SZ").to_string()
     }

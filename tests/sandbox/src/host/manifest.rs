@@ -21,6 +21,36 @@ pub struct Manifest {
     pub max_version: Option<String>,
     /// The configuration form, top to bottom.
     pub fields: Vec<Field>,
+    /// Items that the host adds to its menus.
+    pub menu: Vec<MenuItem>,
+    /// Frames that the host puts into its pages.
+    pub widgets: Vec<Widget>,
+}
+
+/// One item of the host's menus; it leads to `public.php`.
+#[derive(Clone, Debug)]
+pub struct MenuItem {
+    /// The menu it goes into, or a new one; the client zone has no such choice.
+    pub category: Option<String>,
+    /// What is clicked.
+    pub label: String,
+    /// In the client zone, not in the admin zone.
+    pub is_for_clients: bool,
+    /// Opens inside the host's page.
+    pub is_framed: bool,
+    /// The query of `public.php`.
+    pub query: String,
+}
+
+/// One frame in a page of the host; it shows `public.php`.
+#[derive(Clone, Debug)]
+pub struct Widget {
+    /// The page, and the place on it.
+    pub position: String,
+    /// The frame's height.
+    pub height_px: u64,
+    /// The query of `public.php`.
+    pub query: String,
 }
 
 /// One field of the configuration form.
@@ -48,6 +78,14 @@ const INFORMATION: [&str; 6] = [
 ];
 const TYPES: [&str; 7] = [
     "text", "textarea", "checkbox", "choice", "date", "datetime", "file",
+];
+
+const POSITIONS: [&str; 5] = [
+    "dashboard",
+    "client/overview",
+    "client/service",
+    "client-zone/dashboard",
+    "client-zone/service",
 ];
 
 impl Manifest {
@@ -91,11 +129,19 @@ impl Manifest {
             "information.unmsVersionCompliancy.max must be a version or null."
         );
 
-        let fields = match &json["configuration"] {
-            Value::Null => Vec::new(),
-            Value::Array(items) => items.iter().map(Field::parse).collect::<Result<_>>()?,
-            _ => anyhow::bail!("The manifest's configuration must be a list."),
+        let list = |key: &str| -> Result<&[Value]> {
+            match &json[key] {
+                Value::Null => Ok(&[]),
+                Value::Array(items) => Ok(items),
+                _ => anyhow::bail!("The manifest's {key} must be a list."),
+            }
         };
+        let fields: Vec<Field> = list("configuration")?
+            .iter()
+            .map(Field::parse)
+            .collect::<Result<_>>()?;
+        let menu: Result<_> = list("menu")?.iter().map(MenuItem::parse).collect();
+        let widgets: Result<_> = list("widgets")?.iter().map(Widget::parse).collect();
         let keys: HashSet<&str> = fields.iter().map(|field| field.key.as_str()).collect();
         ensure!(
             keys.len() == fields.len(),
@@ -109,6 +155,8 @@ impl Manifest {
             min_version: compliancy["min"].as_str().map(str::to_owned),
             max_version: compliancy["max"].as_str().map(str::to_owned),
             fields,
+            menu: menu?,
+            widgets: widgets?,
         })
     }
 
@@ -143,6 +191,59 @@ impl Field {
             is_checkbox: json["type"] == "checkbox",
         })
     }
+}
+
+impl MenuItem {
+    fn parse(json: &Value) -> Result<Self> {
+        let is_one_of = |key: &str, values: [&str; 2]| -> Result<bool> {
+            let value = json[key].as_str().filter(|value| values.contains(value));
+            let value =
+                value.with_context(|| format!("A menu item's {key} is none of {values:?}."))?;
+            Ok(value == values[0])
+        };
+        let text = |key: &str| json[key].as_str().map(str::to_owned);
+        Ok(Self {
+            category: text("key"),
+            label: text("label").context("A menu item lacks its label.")?,
+            is_for_clients: is_one_of("type", ["client", "admin"])?,
+            is_framed: is_one_of("target", ["iframe", "blank"])?,
+            query: query(&json["parameters"])?,
+        })
+    }
+}
+
+impl Widget {
+    fn parse(json: &Value) -> Result<Self> {
+        let position = json["position"].as_str().unwrap_or_default();
+        ensure!(
+            POSITIONS.contains(&position),
+            "A widget has the unknown position {position:?}."
+        );
+        let height_px = json["iframeHeight"].as_u64().filter(|height| *height > 0);
+        Ok(Self {
+            position: position.to_owned(),
+            height_px: height_px.context("A widget lacks its iframeHeight.")?,
+            query: query(&json["iframeUrlParameters"])?,
+        })
+    }
+}
+
+/// The query that a map of parameters becomes.
+fn query(parameters: &Value) -> Result<String> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    match parameters {
+        Value::Null => {}
+        Value::Object(parameters) => {
+            for (key, value) in parameters {
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
+                query.append_pair(key, &value);
+            }
+        }
+        _ => anyhow::bail!("Parameters must be a map."),
+    }
+    Ok(query.finish())
 }
 
 /// What the public plugin repository's check and packer would say of a manifest, and types that
@@ -208,6 +309,8 @@ mod tests {
                 "unmsVersionCompliancy": {"min": "2.1.0", "max": null},
             },
             "configuration": [{"key": "a", "label": "A"}, {"key": "b", "label": "B", "required": 0, "type": "checkbox"}],
+            "menu": [{"type": "admin", "target": "iframe", "key": "System", "label": "Sample", "parameters": {"a": "b c"}}],
+            "widgets": [{"position": "dashboard", "iframeHeight": 200, "iframeUrlParameters": {"widget": 1}}],
         })
     }
 
@@ -220,6 +323,9 @@ mod tests {
         let manifest = parse(&sample()).unwrap();
         assert!(manifest.fields[0].is_required && !manifest.fields[0].is_checkbox);
         assert!(!manifest.fields[1].is_required && manifest.fields[1].is_checkbox);
+        let (item, widget) = (&manifest.menu[0], &manifest.widgets[0]);
+        assert!(item.is_framed && !item.is_for_clients && item.query == "a=b+c");
+        assert!(widget.height_px == 200 && widget.query == "widget=1");
         assert!(repository_problems(sample().to_string().as_bytes()).is_empty());
     }
 
@@ -232,6 +338,10 @@ mod tests {
             ("/information/unmsVersionCompliancy", json!({"max": null})),
             ("/configuration/0/label", json!(null)),
             ("/configuration/1/key", json!("a")),
+            ("/menu/0/type", json!("everybody")),
+            ("/menu/0/target", json!(null)),
+            ("/widgets/0/position", json!("somewhere")),
+            ("/widgets/0/iframeHeight", json!("200px")),
         ] {
             let mut json = sample();
             *json.pointer_mut(pointer).unwrap() = value;

@@ -90,6 +90,12 @@ impl Plugin {
         Ok(())
     }
 
+    /// The host that it is installed on.
+    #[must_use]
+    pub fn host(&self) -> &PluginHost {
+        &self.host
+    }
+
     /// The plugin's folder.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -315,7 +321,7 @@ impl Plugin {
     fn write_ucrm_json(&self) -> Result<()> {
         let values = json!({
             "ucrmPublicUrl": null,
-            "ucrmLocalUrl": "http://localhost/crm/",
+            "ucrmLocalUrl": self.host.crm_local_url,
             "unmsLocalUrl": self.host.unms_local_url,
             "pluginPublicUrl": null,
             // Made when the plugin is first enabled.

@@ -146,13 +146,7 @@ impl Job {
     fn start(host: &PluginHost, mut command: Command) -> Result<Self> {
         let stdout = tempfile::tempfile()?;
         let stderr = tempfile::tempfile()?;
-        let child = command
-            .env_clear()
-            .env(
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            )
-            .envs(host.environment.iter().map(|(name, value)| (name, value)))
+        let child = in_host_environment(host, &mut command)
             // Assumption: the working directory is not the plugin's folder.
             .current_dir("/")
             .stdin(Stdio::null())
@@ -177,6 +171,20 @@ impl Job {
     }
 }
 
+/// Gives a command the host's environment and nothing of ours.
+pub(super) fn in_host_environment<'a>(
+    host: &PluginHost,
+    command: &'a mut Command,
+) -> &'a mut Command {
+    command
+        .env_clear()
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
+        .envs(host.environment.iter().map(|(name, value)| (name, value)))
+}
+
 fn php_command(php: &Path, script: &Path) -> Result<Command> {
     ensure!(script.is_file(), "The plugin has no {}.", script.display());
     let mut command = Command::new(php);
@@ -185,7 +193,7 @@ fn php_command(php: &Path, script: &Path) -> Result<Command> {
 }
 
 /// What `main.php` would start, for machines without PHP; the bit is lost as with PHP's unpacking.
-fn program_command(root: &Path) -> Result<Command> {
+pub(super) fn program_command(root: &Path) -> Result<Command> {
     let program = root
         .join("bin")
         .join(std::env::consts::ARCH)
@@ -212,10 +220,14 @@ fn text_of(file: &mut File) -> Result<String> {
 /// The PHP of this machine.
 #[must_use]
 pub fn find_php() -> Option<PathBuf> {
+    find_on_path("php")
+}
+
+pub(super) fn find_on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
-        .map(|folder| folder.join("php"))
-        .find(|php| php.is_file())
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
 }
 
 /// Sends a signal to one process.

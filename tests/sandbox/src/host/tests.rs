@@ -10,7 +10,9 @@ use tempfile::TempDir;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use super::web::Site;
 use super::*;
+use crate::http::{Body, Head};
 
 const MAIN: &str = "<?php
 file_put_contents(__DIR__ . '/data/plugin.log', getcwd() . ' ' . getenv('GIVEN') . ' ' . getenv('HOME') . \"\\n\");
@@ -421,4 +423,115 @@ fn the_program_survives_a_kill_of_php_and_can_be_killed_itself() {
     let mut run = plugin.start().unwrap();
     send_signal(wait_for_program(&mut run), Signal::Kill).unwrap();
     assert_eq!(run.wait().unwrap().exit_code, Some(0));
+}
+
+/// What a browser with these cookies is answered.
+fn visit(
+    site: &Site,
+    cookies: &str,
+    method: &str,
+    target: &str,
+    form: &[(&str, &str)],
+) -> (u16, String, String) {
+    let head = Head {
+        method: method.to_owned(),
+        target: target.to_owned(),
+        headers: vec![("Cookie".to_owned(), cookies.to_owned())],
+        ..Head::default()
+    };
+    let form: Vec<(String, String)> = form
+        .iter()
+        .map(|(key, input)| ((*key).to_owned(), (*input).to_owned()))
+        .collect();
+    let response = site.answer(&head, &form).unwrap();
+    let cookies = response
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "Set-Cookie")
+        .filter_map(|(_, value)| value.split(';').next());
+    let cookies = cookies.collect::<Vec<_>>().join("; ");
+    let Body::Bytes(body) = response.body else {
+        unreachable!("pages are in memory")
+    };
+    (
+        response.status,
+        cookies,
+        String::from_utf8_lossy(&body).into_owned(),
+    )
+}
+
+#[test]
+fn the_web_front_asks_for_the_permission_and_saves_as_the_form_does() {
+    let world = World::new();
+    let zip = world.zip(&[
+        ("manifest.json", &manifest(&json!([]))),
+        ("main.php", MAIN),
+        (
+            "hook_configure.php",
+            "<?php touch(__DIR__ . '/data/hooked');",
+        ),
+    ]);
+    let site = Site::new(world.host().install(&zip).unwrap(), &zip);
+    let page = "/crm/system/plugins/sample";
+    let log_in = |user| visit(&site, "", "POST", "/crm/login", &[("user", user)]).1;
+    let [admin, viewer, billing] = ["admin", "viewer", "billing"].map(log_in);
+    for (cookies, status) in [(&admin, 200), (&viewer, 200), (&billing, 403)] {
+        assert_eq!(visit(&site, cookies, "GET", page, &[]).0, status);
+    }
+    assert_eq!(visit(&site, "", "GET", page, &[]).0, 302);
+
+    let form = [("token", " t "), ("tick", "1")];
+    let save = format!("{page}/save");
+    for cookies in [&viewer, &billing] {
+        assert_eq!(visit(&site, cookies, "POST", &save, &form).0, 403);
+    }
+    assert_eq!(config(&site.plugin())["token"], Value::Null);
+    assert_eq!(visit(&site, &admin, "POST", &save, &form).0, 302);
+    let saved = json!({"token": "t", "note": null, "tick": true});
+    assert_eq!(config(&site.plugin()), saved);
+    assert!(site.plugin().root().join("data/hooked").is_file());
+    // Emptied again, the field is refused.
+    visit(&site, &admin, "POST", &save, &[("token", " ")]);
+    let (_, _, text) = visit(&site, &admin, "GET", page, &[]);
+    assert!(text.contains("Token must not be empty."), "{text}");
+    assert_eq!(config(&site.plugin()), saved);
+}
+
+#[test]
+fn the_web_front_serves_public_files_of_enabled_plugins_and_no_others() {
+    let world = World::new();
+    let zip = world.zip(&[
+        ("manifest.json", &manifest(&json!([]))),
+        ("main.php", MAIN),
+        (
+            "public.php",
+            "<?php http_response_code(418); echo $_SERVER['QUERY_STRING'], $_COOKIE['a'];",
+        ),
+        ("public/a.css", "p{}"),
+    ]);
+    let site = Site::new(world.host().install(&zip).unwrap(), &zip);
+    let get = |path: &str| {
+        visit(
+            &site,
+            "a=b",
+            "GET",
+            &format!("/crm/_plugins/sample/{path}"),
+            &[],
+        )
+    };
+    assert_eq!(get("public/a.css").0, 404);
+    site.plugin().save_form(&[("token", "t")]).unwrap();
+    site.plugin().enable().unwrap();
+    assert_eq!(get("public/a.css").2, "p{}");
+    let (status, _, text) = get("public.php?widget=1");
+    assert_eq!((status, text.as_str()), (418, "widget=1b"));
+    for path in [
+        "main.php",
+        "ucrm.json",
+        "data/config.json",
+        "public/../data/config.json",
+        "public/",
+    ] {
+        assert_eq!(get(path).0, 404, "{path}");
+    }
 }

@@ -4,11 +4,21 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use sandbox::demo::world::{APP_KEY, World, authorization_link, megabytes};
 use sandbox::host::Plugin;
 use sandbox::http::Exchange;
-use sandbox::uisp::RawAnswer;
+use sandbox::uisp::{Backup, RawAnswer};
 
-use crate::world::{APP_KEY, World, authorization_link, megabytes};
+const MIB: u64 = 1024 * 1024;
+
+/// UISP's backups, as number and size; one is larger than Dropbox takes in a single request.
+const BACKUPS: [(u32, u64); 5] = [
+    (300, 5 * MIB),
+    (301, 160 * MIB),
+    (302, 12 * MIB + 345),
+    (303, 4 * MIB),
+    (304, 7 * MIB + 1),
+];
 
 /// Walks through all stages.
 pub fn walk(zip: &Path) -> Result<()> {
@@ -35,7 +45,10 @@ struct Tour {
 
 impl Tour {
     fn start(zip: &Path) -> Result<Self> {
-        let world = World::new()?;
+        let world = World::with_tls()?;
+        for (number, size) in BACKUPS {
+            world.uisp.add(Backup::numbered(number, size));
+        }
         let plugin = world.install(zip)?;
         let mut tour = Self {
             world,
@@ -133,7 +146,8 @@ impl Tour {
 
     fn mirrors_a_new_backup(&mut self) -> Result<()> {
         self.announce("UISP makes its daily backup");
-        let backup = self.world.add_backup(9_876_543);
+        let backup = Backup::numbered(305, 9_876_543);
+        self.world.uisp.add(backup.clone());
         say(&format!(
             "{} of {} is there.",
             backup.id,

@@ -3,61 +3,73 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use sandbox::dropbox::{App, Dropbox, DropboxOptions, StoredFile};
-use sandbox::host::{Launch, Plugin, PluginHost};
-use sandbox::http::TestCa;
-use sandbox::uisp::{Backup, Uisp, UispOptions};
 use tempfile::TempDir;
 
-const MIB: u64 = 1024 * 1024;
+use crate::dropbox::{App, Dropbox, DropboxOptions, StoredFile};
+use crate::host::{Launch, Plugin, PluginHost};
+use crate::http::TestCa;
+use crate::uisp::{Backup, Uisp, UispOptions};
 
 /// What the admin copies from Dropbox's App Console.
 pub const APP_KEY: &str = "test-app-key";
 
 /// Everything around the plugin.
 pub struct World {
+    /// The Dropbox account.
     pub dropbox: Dropbox,
+    /// UISP's API.
     pub uisp: Uisp,
     host: PluginHost,
     // Held for as long as the servers and the plugin need the files.
-    _ca: TestCa,
+    _ca: Option<TestCa>,
     _folder: TempDir,
 }
 
 impl World {
-    /// A server with a few backups, one of them larger than Dropbox takes in a single request.
-    pub fn new() -> Result<Self> {
-        let ca = TestCa::new()?;
+    /// A world where Dropbox is reached over TLS, as in reality.
+    ///
+    /// # Errors
+    /// No port or no temporary folder can be had.
+    pub fn with_tls() -> Result<Self> {
+        Self::new(Some(TestCa::new()?))
+    }
+
+    /// A world where Dropbox is reached without TLS, so that a browser can open its pages: it does not
+    /// know the test authority.
+    ///
+    /// # Errors
+    /// No port or no temporary folder can be had.
+    pub fn for_browsers(crm_url: &str) -> Result<Self> {
+        let mut world = Self::new(None)?;
+        world.host = world.host.with_crm_url(crm_url);
+        Ok(world)
+    }
+
+    fn new(ca: Option<TestCa>) -> Result<Self> {
+        let tls = match &ca {
+            Some(ca) => Some(ca.issue(&Dropbox::leaf())?),
+            None => None,
+        };
         let dropbox = Dropbox::start(DropboxOptions {
             app: App::new(
                 APP_KEY,
                 "test-app-secret",
                 &["files.metadata.read", "files.content.write"],
             ),
-            tls: Some(ca.issue(&Dropbox::leaf())?),
+            tls,
             ..DropboxOptions::default()
         })?;
         let uisp = Uisp::start(UispOptions::default())?;
-        for (number, size) in [
-            (300, 5 * MIB),
-            (301, 160 * MIB),
-            (302, 12 * MIB + 345),
-            (303, 4 * MIB),
-            (304, 7 * MIB + 1),
-        ] {
-            uisp.add(Backup::numbered(number, size));
-        }
-
         let folder = tempfile::tempdir()?;
-        let ca_path = ca
-            .pem_path()
-            .to_str()
-            .context("a temporary folder whose name is not UTF-8")?;
-        let host = PluginHost::new(folder.path().join("plugins"), &uisp.local_url())
+        let mut host = PluginHost::new(folder.path().join("plugins"), &uisp.local_url())
             .with_env("DROPBOX_API_URL", &dropbox.api_url())
             .with_env("DROPBOX_CONTENT_URL", &dropbox.content_url())
-            .with_env("DROPBOX_WEB_URL", &dropbox.web_url())
-            .with_env("SSL_CERT_FILE", ca_path);
+            .with_env("DROPBOX_WEB_URL", &dropbox.web_url());
+        if let Some(ca) = &ca {
+            let path = ca.pem_path().to_str();
+            let path = path.context("a temporary folder whose name is not UTF-8")?;
+            host = host.with_env("SSL_CERT_FILE", path);
+        }
         Ok(Self {
             dropbox,
             uisp,
@@ -68,6 +80,9 @@ impl World {
     }
 
     /// Uploads the ZIP on the host's plugin page.
+    ///
+    /// # Errors
+    /// The host's reason for refusing it.
     pub fn install(&self, zip: &Path) -> Result<Plugin> {
         self.host.install(zip)
     }
@@ -83,27 +98,6 @@ impl World {
             .files()
             .into_iter()
             .find(|file| file.path.contains(&backup.id))
-    }
-
-    /// Adds a finished backup, a day younger than the newest one.
-    pub fn add_backup(&self, size: u64) -> Backup {
-        let number = |backup: &Backup| {
-            backup
-                .id
-                .rsplit('-')
-                .next()
-                .and_then(|digits| digits.parse().ok())
-        };
-        let newest: u32 = self
-            .uisp
-            .backups()
-            .iter()
-            .filter_map(number)
-            .max()
-            .unwrap_or(300);
-        let backup = Backup::numbered(newest + 1, size);
-        self.uisp.add(backup.clone());
-        backup
     }
 }
 
