@@ -13,13 +13,15 @@ usage() {
 Usage: ./build.sh COMMAND
 
   demo           the whole mission in the terminal, against stand-ins for UISP, Dropbox and the plugin host
-  demo --serve   the same, then a web page to click through
+  demo --serve   the plugin in UISP's web interface, in a browser, to click through; with the name of a scene
+                 (say "well") it starts there
   test           everything: format, lints, all tests, with the release program of this machine's processor
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
                  installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials and SHA-256 sums
                  beside it; the same commit gives the same bytes
   sizes          what the package weighs and what starting the program costs, as in docs/benchmarks.md
   licences       THIRD-PARTY.md, anew; needed when Cargo.lock changes
+  pictures       the pictures in docs/pictures, anew, from the demo in a browser
   bench          what a run costs in time, CPU, memory and requests, against the stand-ins (about five minutes);
                  options: --large (8 GiB as well), --repeat N, --plain, --markdown, --only TEXT, --timeline
   soak           properties, the model test and crash tests at a scale for a night, not for every change
@@ -55,6 +57,12 @@ install() {
 require() { install "$@" || fail "cannot install: ${*:2}. Install it by hand and try again."; }
 
 need_compiler() { require 'command -v cc' gcc libc6-dev; }
+# PHP and Python for a browser to drive and be driven by.
+need_browser() {
+    require 'python3 -c "import venv, ensurepip"' python3 python3-venv
+    require 'php-cgi -v' php-cgi
+    require 'command -v chromium && command -v chromedriver' chromium chromium-driver
+}
 need_php() { install 'php -r "exit((int) ! class_exists(\"ZipArchive\"));"' php-cli php-zip; }
 
 has_target() {
@@ -193,7 +201,7 @@ sizes() {
 run_tests() {
     need_compiler
     need_php || fail "the tests need PHP with its zip extension (Debian: php-cli php-zip)"
-    require 'python3 -c "import venv, ensurepip"' python3 python3-venv
+    need_browser
     need_crash_tools
     require 'command -v unshare && command -v setpriv && command -v setarch' util-linux
 
@@ -220,11 +228,25 @@ run_tests() {
 demo() {
     need_compiler
     need_php || say "PHP cannot be had here: the demo starts the program directly"
+    if [ "${1:-}" = --serve ]; then
+        install 'php-cgi -v' php-cgi || say "php-cgi cannot be had here: the demo asks the program for its page directly"
+    fi
     local zip=$target_dir/package/backup-sync-dropbox.zip
     package "$zip" "$(uname -m)"
     sandbox_program demo
     say "demo"
     "$target_dir/debug/demo" "$zip" "$@"
+}
+
+pictures() {
+    need_compiler
+    need_php || fail "the pictures need PHP with its zip extension (Debian: php-cli php-zip)"
+    need_browser
+    local zip=$target_dir/package/backup-sync-dropbox.zip
+    package "$zip" "$(uname -m)"
+    sandbox_program pictures
+    say "pictures"
+    "$target_dir/debug/pictures" "$zip" tests/browser "$target_dir/tmp/browser-venv" docs/pictures
 }
 
 bench() {
@@ -269,6 +291,7 @@ soak() {
 case ${1:-help} in
     demo) demo "${@:2}" ;;
     test) run_tests ;;
+    pictures) pictures ;;
     bench) bench "${@:2}" ;;
     soak) soak ;;
     package)
