@@ -12,6 +12,7 @@ from selenium.webdriver.common.by import By
 from uisp import Uisp, start_browser
 
 WIDTH = 900
+HEIGHT_MAX = 640
 COLOURS = 64
 
 # Scenes of the status page, and the schemes that its picture is taken in.
@@ -89,7 +90,7 @@ def states(uisp, album):
             uisp.show(width=WIDTH, scheme=scheme)
             uisp.open_page()
             suffix = "" if scheme == "light" else f"-{scheme}"
-            album.take(f"status-{scene}{suffix}", height_max=900)
+            album.take(f"status-{scene}{suffix}", height_max=HEIGHT_MAX)
         if scene in WIDGETS:
             uisp.show(width=500)
             uisp.driver.get(f"{uisp.url}/crm/")
