@@ -19,6 +19,7 @@ Usage: ./build.sh COMMAND
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
                  installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials and SHA-256 sums
                  beside it; the same commit gives the same bytes
+  reproduce      builds the package twice, in different folders, and compares the bytes
   sizes          what the package weighs and what starting the program costs, as in docs/benchmarks.md
   licences       THIRD-PARTY.md, anew; needed when Cargo.lock changes
   pictures       the pictures in docs/pictures, anew, from the demo in a browser
@@ -109,6 +110,7 @@ build_release() {
     RUSTFLAGS=$flags cargo build --release --locked --bin backup-sync-dropbox --target "$target" >&2
     local program=$target_dir/$target/release/backup-sync-dropbox
     check_static "$program"
+    check_anonymous "$program" "$checkout" "$target_dir" "$cargo_home" "$(rustc --print sysroot)"
     echo "$program"
 }
 
@@ -119,6 +121,15 @@ check_static() {
     headers=$(readelf -lW "$1")
     dynamic=$(readelf -dW "$1")
     [[ $headers != *INTERP* && $dynamic != *NEEDED* ]] || fail "$1 is not static"
+}
+
+# check_anonymous PROGRAM PATH...: none of the paths stands in the program.
+check_anonymous() {
+    local program=$1 path
+    shift
+    for path in "$@"; do
+        ! LC_ALL=C grep -qaF "$path" "$program" || fail "$program contains the path $path of this machine"
+    done
 }
 
 # Built with the whole workspace selected, so that dependencies get the same features as in the tests
@@ -172,6 +183,31 @@ papers() {
         sha256sum "$(basename "$zip")" "$(basename "${zip%.zip}.cdx.json")" >SHA256SUMS
     )
     say "$(cat "$(dirname "$zip")/SHA256SUMS")"
+}
+
+# Builds the package twice, the second time in another folder and from nothing, and compares the two.
+reproduce() {
+    local architecture first=$target_dir/package/first.zip there
+    architecture=$(uname -m)
+    package "$first" "$architecture"
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    there=$scratch/a/folder/of/another/name
+    git clone --quiet "$checkout" "$there"
+    # With what is not committed yet.
+    git ls-files --cached --others --exclude-standard -z | xargs -0 cp --parents --target-directory "$there"
+    say "the same again in $there"
+    (
+        cd "$there"
+        mkdir -p target/debug
+        cp "$target_dir/debug/pack" target/debug/pack
+        sandbox_program() { :; }
+        checkout=$there target_dir=$there/target
+        export CARGO_TARGET_DIR=$target_dir
+        package "$scratch/second.zip" "$architecture"
+    )
+    cmp "$first" "$scratch/second.zip" || fail "two builds of one commit differ"
+    say "both builds gave the same bytes: $(sha256sum <"$first" | cut -d ' ' -f 1)"
 }
 
 licences() {
@@ -298,6 +334,7 @@ case ${1:-help} in
         package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64
         papers "$checkout/dist/backup-sync-dropbox.zip"
         ;;
+    reproduce) reproduce ;;
     sizes) sizes ;;
     licences) licences ;;
     help | --help | -h) usage ;;
