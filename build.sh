@@ -147,7 +147,6 @@ package() {
         commit_time=$(git show -s --format=%ct HEAD)
         [ -z "$(git status --porcelain)" ] || commit+=" with local changes"
     fi
-    export SOURCE_DATE_EPOCH=$commit_time
 
     local programs=() architecture target program
     for architecture in x86_64 aarch64; do
