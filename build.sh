@@ -19,6 +19,7 @@ Usage: ./build.sh COMMAND
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
                  installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials and SHA-256 sums
                  beside it; the same commit gives the same bytes
+  export-plugin  the package in the layout of the public plugin repository; after it, the folder (default: dist)
   reproduce      builds the package twice, in different folders, and compares the bytes
   sizes          what the package weighs and what starting the program costs, as in docs/benchmarks.md
   licences       THIRD-PARTY.md, anew; needed when Cargo.lock changes
@@ -184,6 +185,15 @@ papers() {
     say "$(cat "$(dirname "$zip")/SHA256SUMS")"
 }
 
+export_plugin() {
+    local folder=${1:-$checkout/dist}
+    package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64
+    need_php || fail "the repository's checks need PHP (Debian: php-cli php-zip)"
+    sandbox_program export
+    rm -rf "$folder/plugins/backup-sync-dropbox"
+    "$target_dir/debug/export" "$checkout/dist/backup-sync-dropbox.zip" "$folder/plugins"
+}
+
 # Builds the package twice, the second time in another folder and from nothing, and compares the two.
 reproduce() {
     local architecture first=$target_dir/package/first.zip there
@@ -333,6 +343,7 @@ case ${1:-help} in
         package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64
         papers "$checkout/dist/backup-sync-dropbox.zip"
         ;;
+    export-plugin) export_plugin "${@:2}" ;;
     reproduce) reproduce ;;
     sizes) sizes ;;
     licences) licences ;;

@@ -400,7 +400,8 @@ fn the_commands_exist() {
     for document in documents() {
         let text = read(&document);
         for rest in text.split("./build.sh ").skip(1) {
-            let command: String = rest.chars().take_while(char::is_ascii_lowercase).collect();
+            let is_word = |c: &char| c.is_ascii_lowercase() || *c == '-';
+            let command: String = rest.chars().take_while(is_word).collect();
             assert!(
                 script.contains(&format!("\n    {command})"))
                     || script.contains(&format!("\n    {command} |")),

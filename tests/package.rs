@@ -12,15 +12,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use backup_sync_dropbox::advice;
 use sandbox::dropbox::{Dropbox, DropboxOptions};
 use sandbox::host::manifest::repository_problems;
 use sandbox::host::package::{Package, Packed, Program, read};
+use sandbox::host::repository::{export, layout_problems};
 use sandbox::host::{Launch, Manifest, PluginHost, find_php};
 use sandbox::uisp::{Backup, Uisp, UispOptions};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 const ARCHITECTURE: &str = std::env::consts::ARCH;
 
@@ -46,22 +47,25 @@ fn package_with(program: PathBuf) -> Package {
     }
 }
 
-/// The ZIP under test; the folder keeps it while it is needed.
-fn zip() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    if let Some(path) = std::env::var_os("BACKUP_SYNC_ZIP") {
-        return (folder, PathBuf::from(path));
-    }
-    let path = folder.path().join("backup-sync-dropbox.zip");
-    package_with(env!("CARGO_BIN_EXE_backup-sync-dropbox").into())
-        .write(&path)
-        .unwrap();
-    (folder, path)
+/// The ZIP under test.
+fn zip() -> &'static Path {
+    static ZIP: LazyLock<PathBuf> = LazyLock::new(|| {
+        if let Some(path) = std::env::var_os("BACKUP_SYNC_ZIP") {
+            return PathBuf::from(path);
+        }
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("package");
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("backup-sync-dropbox.zip");
+        package_with(env!("CARGO_BIN_EXE_backup-sync-dropbox").into())
+            .write(&path)
+            .unwrap();
+        path
+    });
+    &ZIP
 }
 
 fn packed() -> Vec<Packed> {
-    let (_folder, zip) = zip();
-    read(&zip).unwrap()
+    read(zip()).unwrap()
 }
 
 fn content(packed: &[Packed], name: &str) -> Vec<u8> {
@@ -242,6 +246,81 @@ fn the_manifest_passes_the_checks_of_host_and_repository() {
 }
 
 #[test]
+fn the_export_passes_the_checks_of_the_public_repository() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = export(zip(), folder.path()).unwrap();
+    assert_eq!(layout_problems(&plugin), Vec::<String>::new());
+    assert!(plugin.ends_with("backup-sync-dropbox"));
+    let program = format!("src/bin/{ARCHITECTURE}/backup-sync-dropbox");
+    let mode = fs::metadata(plugin.join(program))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+/// The checks themselves: each rule that is broken is noticed.
+#[test]
+fn the_checks_of_the_public_repository_notice_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let zip = folder.path().join("backup-sync-dropbox.zip");
+    // Any file will do for the program here.
+    package_with(checkout().join("LICENSE"))
+        .write(&zip)
+        .unwrap();
+    let breakages: [(&str, fn(&Path)); 8] = [
+        ("README.md is missing", |plugin| {
+            fs::remove_file(plugin.join("README.md")).unwrap();
+        }),
+        ("src/main.php is missing", |plugin| {
+            fs::remove_file(plugin.join("src/main.php")).unwrap();
+        }),
+        ("composer.lock is missing", |plugin| {
+            fs::write(plugin.join("src/composer.json"), "{}").unwrap();
+        }),
+        ("php -l refuses", |plugin| {
+            fs::write(plugin.join("src/main.php"), "<?php if (").unwrap();
+        }),
+        ("the ZIP's manifest is not that of src/", |plugin| {
+            let manifest = plugin.join("src/manifest.json");
+            let text = fs::read_to_string(&manifest).unwrap();
+            fs::write(manifest, text.replace("2.0.0", "2.0.1")).unwrap();
+        }),
+        ("not the plugin's address", |plugin| {
+            let manifest = plugin.join("src/manifest.json");
+            let text = fs::read_to_string(&manifest).unwrap();
+            fs::write(manifest, text.replace("/master/", "/main/")).unwrap();
+        }),
+        ("the ZIP holds more or less", |plugin| {
+            fs::write(plugin.join("src/new.txt"), "new").unwrap();
+        }),
+        ("cannot be read", |plugin| {
+            fs::remove_file(plugin.join("backup-sync-dropbox.zip")).unwrap();
+        }),
+    ];
+    for (number, (expected, breaks)) in breakages.into_iter().enumerate() {
+        let plugins = folder.path().join(number.to_string());
+        let plugin = export(&zip, &plugins).unwrap();
+        breaks(&plugin);
+        let problems = layout_problems(&plugin);
+        assert!(
+            problems.iter().any(|problem| problem.contains(expected)),
+            "{expected}: {problems:?}"
+        );
+    }
+    let plugin = export(&zip, &folder.path().join("renamed")).unwrap();
+    let renamed = plugin.with_file_name("another");
+    fs::rename(&plugin, &renamed).unwrap();
+    let problems = layout_problems(&renamed);
+    assert!(
+        problems
+            .iter()
+            .any(|problem| problem.contains("not named as")),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn the_form_keeps_the_keys_of_1_2_2_and_requires_nothing_new() {
     let manifest = Manifest::parse(&manifest_bytes()).unwrap();
     let keys: Vec<&str> = manifest
@@ -348,8 +427,7 @@ fn takes_over_from_1_2_2_in_place() {
         .with_env("DROPBOX_CONTENT_URL", &dropbox.content_url())
         .with_env("DROPBOX_WEB_URL", &dropbox.web_url());
     let mut plugin = host.open("backup-sync-dropbox").unwrap();
-    let (_folder, zip) = zip();
-    plugin.update(&zip).unwrap();
+    plugin.update(zip()).unwrap();
     assert!(plugin.is_enabled());
     let program = root.join(format!("bin/{ARCHITECTURE}/backup-sync-dropbox"));
     let is_executable = || program.metadata().unwrap().permissions().mode() & 0o111 != 0;

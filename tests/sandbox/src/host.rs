@@ -11,6 +11,7 @@ mod config;
 pub mod manifest;
 pub mod package;
 mod plugin;
+pub mod repository;
 mod run;
 mod schedule;
 #[cfg(test)]

@@ -190,7 +190,8 @@ struct Entry {
     is_program: bool,
 }
 
-fn files_below(checkout: &Path, folder: &Path, names: &mut Vec<PathBuf>) -> Result<()> {
+/// Adds the files below `folder`, as paths from `checkout`.
+pub(super) fn files_below(checkout: &Path, folder: &Path, names: &mut Vec<PathBuf>) -> Result<()> {
     if !checkout.join(folder).is_dir() {
         return Ok(());
     }
