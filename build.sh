@@ -249,6 +249,9 @@ run_tests() {
     need_browser
     need_crash_tools
     require 'command -v unshare && command -v setpriv && command -v setarch' util-linux
+    require 'command -v ip' iproute2
+    install 'command -v qemu-aarch64-static' qemu-user-static \
+        || say "no emulator to be had (Debian: qemu-user-static): the program for aarch64 is built, but not run"
 
     say "syntax of the scripts"
     bash -n build.sh
@@ -260,7 +263,8 @@ run_tests() {
     cargo clippy --locked --workspace --all-targets -- -D warnings
 
     local zip=$target_dir/package/backup-sync-dropbox.zip
-    package "$zip" "$(uname -m)"
+    package "$zip" x86_64 aarch64
+    reproduce
 
     say "the demo, as a smoke test"
     sandbox_program demo

@@ -268,7 +268,8 @@ fn the_checks_of_the_public_repository_notice_what_is_wrong() {
     package_with(checkout().join("LICENSE"))
         .write(&zip)
         .unwrap();
-    let breakages: [(&str, fn(&Path)); 8] = [
+    type Breakage = (&'static str, fn(&Path));
+    let breakages: [Breakage; 8] = [
         ("README.md is missing", |plugin| {
             fs::remove_file(plugin.join("README.md")).unwrap();
         }),

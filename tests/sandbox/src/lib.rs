@@ -5,5 +5,6 @@ pub mod host;
 mod html;
 pub mod http;
 pub mod licences;
+pub mod network;
 pub mod python;
 pub mod uisp;

@@ -26,7 +26,7 @@ use folder::{Commit, Content, WriteMode};
 use serde_json::{Value, json};
 use service::{Role, Service, Shared};
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use world::{CommitRefusal, Grant};
@@ -34,6 +34,8 @@ use world::{CommitRefusal, Grant};
 /// How a stand-in is started.
 #[derive(Clone)]
 pub struct DropboxOptions {
+    /// The address to listen on.
+    pub address: IpAddr,
     /// The first app; more can be registered later.
     pub app: App,
     /// TLS with this certificate, or plain HTTP. `Dropbox::leaf()` names what it should be valid for.
@@ -55,6 +57,7 @@ pub struct DropboxOptions {
 impl Default for DropboxOptions {
     fn default() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST.into(),
             app: App::default(),
             tls: None,
             keep_content: true,
@@ -131,7 +134,7 @@ impl Dropbox {
     /// # Errors
     /// When no port can be bound.
     pub fn start(options: DropboxOptions) -> std::io::Result<Self> {
-        let tls = options.tls.clone();
+        let (address, tls) = (options.address, options.tls.clone());
         let shared = Arc::new(Shared::new(options));
         let traffic = Arc::new(Traffic::default());
         let listen = |role| {
@@ -140,6 +143,7 @@ impl Dropbox {
                 shared: Arc::clone(&shared),
             };
             let options = ServerOptions {
+                address,
                 tls: tls.clone(),
                 traffic: Arc::clone(&traffic),
                 ..ServerOptions::default()

@@ -14,11 +14,14 @@ use chrono::{SecondsFormat, Utc};
 use content::Content;
 use serde_json::{Value, json};
 use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How a stand-in is started.
 #[derive(Clone)]
 pub struct UispOptions {
+    /// The address to listen on.
+    pub address: IpAddr,
     /// TLS with this certificate, or plain HTTP as inside the containers.
     pub tls: Option<TlsConfig>,
     /// Answers below `/nms/api/v2.1/` only; without it below `/api/v2.1/` only. Both forms exist.
@@ -38,6 +41,7 @@ pub struct UispOptions {
 impl Default for UispOptions {
     fn default() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST.into(),
             tls: None,
             has_nms_prefix: true,
             token: "test-uisp-token".into(),
@@ -198,12 +202,13 @@ impl Uisp {
     /// # Errors
     /// When no port can be bound.
     pub fn start(options: UispOptions) -> io::Result<Self> {
-        let tls = options.tls.clone();
+        let (address, tls) = (options.address, options.tls.clone());
         let service = Arc::new(Service {
             options: Mutex::new(options),
             world: Mutex::default(),
         });
         let options = ServerOptions {
+            address,
             tls,
             ..ServerOptions::default()
         };
