@@ -99,7 +99,7 @@ fn a_wrong_offset_is_put_right() {
 #[test]
 fn a_damaged_copy_is_removed_and_sent_again() {
     for times in [1, 3] {
-        let world = changed_world();
+        let world = changed_world().calm();
         world.dropbox.corrupt_commits(times);
         world.run_well();
         world.assert_mirrored();
@@ -108,7 +108,7 @@ fn a_damaged_copy_is_removed_and_sent_again() {
 
 #[test]
 fn a_copy_that_is_damaged_every_time_fails_loudly_and_is_not_left_there() {
-    let world = changed_world();
+    let world = changed_world().calm();
     world.dropbox.corrupt_commits(u32::MAX);
     let ended = world.run_badly();
     ended.assert_line(&["ERROR: ", &name_of(5), "bad copy was removed"]);
