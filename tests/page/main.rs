@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod backups;
 mod crm;
 mod php;
 mod saving;
