@@ -394,6 +394,29 @@ fn links_lead_somewhere() {
     }
 }
 
+/// The largest picture that a document may show.
+const PICTURE_BYTES_MAX: u64 = 60_000;
+
+#[test]
+fn pictures_are_described_small_and_all_in_use() {
+    let mut shown = BTreeSet::new();
+    for document in documents() {
+        for picture in read(&document).split("![").skip(1) {
+            let (text, rest) = picture.split_once("](").unwrap();
+            assert!(words(text) >= WORDS_MIN, "{document}: ![{text}]");
+            let path = rest.split_once(')').unwrap().0;
+            shown.insert(path.rsplit('/').next().unwrap().to_owned());
+        }
+    }
+    for entry in fs::read_dir(root().join("docs/pictures")).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        assert!(shown.contains(&name), "no document shows {name}");
+        let bytes = entry.metadata().unwrap().len();
+        assert!(bytes <= PICTURE_BYTES_MAX, "{name} has {bytes} bytes");
+    }
+}
+
 #[test]
 fn the_commands_exist() {
     let script = read("build.sh");
