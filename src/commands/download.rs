@@ -5,9 +5,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::zone::Zone;
-
-use super::{Call, Command, End, Failure, dropbox_failure, say, unlimited};
+use super::{Call, Command, End, Failure, dropbox_failure, harmless, say, unlimited};
 use crate::clock::Stopwatch;
 use crate::dropbox::content_hash::{ContentHasher, Digested};
 use crate::dropbox::download::Download;
@@ -15,7 +13,9 @@ use crate::dropbox::files::{Entry, FileMetadata};
 use crate::dropbox::{self, Dropbox};
 use crate::mirror::names::{self, Naming};
 use crate::mirror::survey;
+use crate::progress_bar::ProgressBar;
 use crate::text;
+use crate::zone::Zone;
 
 const HELP: &str = "\
 Gets a backup back from Dropbox.
@@ -32,7 +32,8 @@ name, and a file that has its name is complete. If the download is interrupted,
 the same command goes on where it stopped, from a file that ends in \".part\". A
 file that is there already and equal counts as done; one that differs is not
 replaced without --force. What goes to standard output is checked, too, but only
-when all of it is written: heed the exit code.
+when all of it is written: heed the exit code. On a terminal a bar shows how far
+it has come.
 
 It needs the permission files.content.read, and of the plugin's folder only
 data/config.json with the app key and the authorization. So it works on any
@@ -243,8 +244,10 @@ impl Content<'_> {
         sink: &mut impl Write,
     ) -> Result<(), Fault> {
         let mut download = Download::new(self.dropbox, self.path.clone(), self.file, begin);
+        let bar = ProgressBar::new(&harmless(&self.file.name), begin, Some(self.file.size));
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
+            bar.advance_to(download.position());
             let count = match download.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,

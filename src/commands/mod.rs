@@ -188,14 +188,15 @@ fn unlimited() -> Stop {
     Stop::within(Duration::MAX, Arc::default())
 }
 
-/// Writes lines to standard output, without secrets and without characters that a terminal would obey.
+/// A text without secrets and without characters that a terminal would obey.
+fn harmless(text: &str) -> String {
+    let is_shown = |&c: &char| c == '\n' || text::is_printable(c);
+    secret::redact(text).chars().filter(is_shown).collect()
+}
+
+/// Writes lines to standard output.
 fn say(lines: &str) -> Result<(), Failure> {
-    let lines = secret::redact(lines);
-    let shown: String = lines
-        .chars()
-        .filter(|&c| c == '\n' || text::is_printable(c))
-        .collect();
-    writeln!(io::stdout(), "{shown}").map_err(Failure::output)
+    writeln!(io::stdout(), "{}", harmless(lines)).map_err(Failure::output)
 }
 
 /// Writes a document to standard output.
@@ -221,7 +222,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&secret::redact(&self.0))
+        f.write_str(&harmless(&self.0))
     }
 }
 

@@ -1,6 +1,5 @@
 //! `status`: what the plugin's own files tell, without asking anybody.
 
-use crate::zone::Zone;
 use serde_json::{Value, json};
 
 use super::view::known_zone;
@@ -10,6 +9,7 @@ use crate::plugin::lock;
 use crate::setup::stage::{Stage, stage};
 use crate::state::{Memory, RunRecord};
 use crate::text;
+use crate::zone::Zone;
 
 const HELP: &str = "\
 Tells how things stand, from the plugin's own files: stage of the setup, last

@@ -1,6 +1,5 @@
 //! What there is at both ends and what a run would do about it, for the commands that show it.
 
-use crate::zone::Zone;
 use serde_json::{Value, json};
 
 use super::{Call, Failure, dropbox_failure, unlimited};
@@ -12,6 +11,7 @@ use crate::mirror::survey::{self, Survey};
 use crate::open;
 use crate::source::Listing;
 use crate::state::Memory;
+use crate::zone::Zone;
 
 /// Both ends, and the plan for them.
 pub struct View {

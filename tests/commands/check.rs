@@ -12,7 +12,7 @@ use sandbox::uisp::{Backup, RawAnswer};
 use serde_json::{Value, json};
 
 use super::support::{PATIENCE, World};
-use super::{MIB, Told, generous, generous_app};
+use super::{MIB, Told, generous, generous_app, tell_well};
 
 /// A check on a clock of its own: the limits are long enough for a busy machine, and no wait is.
 fn command(world: &World) -> Command {
@@ -613,4 +613,42 @@ fn a_probe_that_cannot_be_removed_is_named() {
         "may still be in Dropbox",
     ]);
     told.assert_line(&["-> Remove it there"]);
+}
+
+/// A folder as the source has no UISP, and needs none.
+#[test]
+fn a_folder_of_files() {
+    let world = generous();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("archive")).unwrap();
+    fs::write(folder.path().join("archive/old.sql"), "a dump").unwrap();
+    let old = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.path().join("archive/old.sql"))
+        .unwrap();
+    file.set_modified(old).unwrap();
+    fs::remove_file(world.root().join("ucrm.json")).unwrap();
+    world.configure(json!({"unmsApiToken": null, "backupDirectory": folder.path()}));
+    let told = check(&world);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    told.assert_line(&["ok ", "list of backups: 1 backup, 1 of them finished"]);
+    assert!(!told.out.contains("UISP"), "{told:?}");
+    // The other commands know it as well.
+    tell_well(&world, &["run"]);
+    let told = tell_well(&world, &["verify"]);
+    told.assert_line(&["ok ", "archive/old.sql", "compared with record, source"]);
+    let target = folder.path().join("back");
+    tell_well(&world, &["download", "old.sql", target.to_str().unwrap()]);
+    assert_eq!(fs::read(target).unwrap(), b"a dump");
+
+    fs::remove_dir_all(folder.path()).unwrap();
+    let mut command = command(&world);
+    assert_problem(
+        &world,
+        &mut command,
+        "list of backups",
+        "cannot be read",
+        "",
+    );
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::{Call, Failure};
@@ -20,6 +19,7 @@ use crate::setup::stage::{Stage, stage};
 use crate::setup::stored;
 use crate::state::Memory;
 use crate::text;
+use crate::zone::Zone;
 
 /// The probe file is removed within this time, also after the limit.
 const CLEANUP_LIMIT: Duration = Duration::from_secs(15);
