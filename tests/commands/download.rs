@@ -441,3 +441,37 @@ fn an_empty_file_arrives() {
         b""
     );
 }
+
+/// On a terminal a bar is drawn, and taken away again before the last line.
+#[test]
+fn a_terminal_sees_a_bar() {
+    let scene = Scene::new();
+    let plain = scene.command(&["latest", "here"]);
+    let mut words = vec![plain.get_program().to_str().unwrap()];
+    words.extend(plain.get_args().map(|argument| argument.to_str().unwrap()));
+    let mut command = Command::new("script");
+    command
+        .args(["-qec", &words.join(" "), "/dev/null"])
+        .current_dir(scene.folder.path())
+        .envs(
+            plain
+                .get_envs()
+                .filter_map(|(key, value)| Some((key, value?))),
+        )
+        .env("TERM", "xterm");
+    let output = match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+        output => output.unwrap(),
+    };
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{shown}");
+    assert!(
+        shown.contains(" of 9.4 MB, ") && shown.contains(" left"),
+        "{shown:?}"
+    );
+    assert!(
+        shown.trim_end().ends_with("its content hash is right."),
+        "{shown:?}"
+    );
+    assert_content(&scene.path("here"), 3);
+}
