@@ -90,7 +90,7 @@ pub fn dropbox(settings: &Settings, stop: &Stop) -> Result<(Client, Hosts), Vec<
         .upload_bytes_per_second
         .map(|rate| Pace::new(f64::from(rate), stop.clone()));
     match (
-        Client::new(Trust::Roots, Peer::Internet),
+        Client::within(stop.time_left(), Trust::Roots, Peer::Internet),
         Hosts::from_environment(),
     ) {
         (Ok(http), Ok(hosts)) => Ok((http.with_upload_pace(pace), hosts)),

@@ -161,16 +161,16 @@ fn open_healthcheck(settings: &Settings) -> Option<Healthcheck> {
     Healthcheck::new(settings.healthcheck_url.clone()?).ok()
 }
 
+/// Takes the lock, or returns `None` if another run holds it, which goes on for long.
 fn take_lock(path: &Path, stop: &Stop) -> io::Result<Option<Lock>> {
     loop {
         let lock = Lock::take(path)?;
-        let is_held_by_a_run = || lock::look(path) == lock::Seen::Running;
-        if lock.is_some()
-            || is_held_by_a_run()
-            || stop.age() > LOCK_PATIENCE
-            || stop.sleep(LOCK_POLL).is_err()
-        {
+        if lock.is_some() || lock::look(path) == lock::Seen::Running || stop.age() > LOCK_PATIENCE {
             return Ok(lock);
+        }
+        log::debug!("The lock is held, but not by a run; it is tried again.");
+        if stop.sleep(LOCK_POLL).is_err() {
+            return Ok(None);
         }
     }
 }

@@ -245,6 +245,22 @@ fn the_manifest_passes_the_checks_of_host_and_repository() {
     assert!(!manifest.complies_with("2.0.9"));
 }
 
+/// The page opens inside UISP under System; the frame on the dashboard asks for the short form.
+#[test]
+fn the_page_has_its_place_in_the_menu_and_on_the_dashboard() {
+    let manifest: Value = serde_json::from_slice(&manifest_bytes()).unwrap();
+    let menu = &manifest["menu"][0];
+    assert_eq!(menu["type"], "admin");
+    assert_eq!(
+        (&menu["key"], &menu["target"]),
+        (&json!("System"), &json!("iframe"))
+    );
+    let widget = &manifest["widgets"][0];
+    assert_eq!(widget["position"], "dashboard");
+    assert!(widget["iframeHeight"].as_u64().unwrap() >= 200);
+    assert_eq!(widget["iframeUrlParameters"], json!({"widget": "1"}));
+}
+
 #[test]
 fn the_export_passes_the_checks_of_the_public_repository() {
     let folder = tempfile::tempdir().unwrap();

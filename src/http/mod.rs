@@ -239,6 +239,16 @@ impl Client {
     /// # Errors
     /// [`Error::Protocol`] if the file named by `SSL_CERT_FILE` cannot be used.
     pub fn new(trust: Trust, peer: Peer) -> Result<Self, Error> {
+        Self::within(CALL_TIMEOUT, trust, peer)
+    }
+
+    /// Makes a client for something that has to be over after `limit`: a small request takes no longer, and
+    /// half of it is enough to connect. [`Client::shutdown`] alone does not end an attempt to connect.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn within(limit: Duration, trust: Trust, peer: Peer) -> Result<Self, Error> {
+        let connect_timeout = CONNECT_TIMEOUT.min(limit / 2);
         let tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let tls = match trust {
@@ -254,12 +264,15 @@ impl Client {
                 .user_agent(concat!("backup-sync-dropbox/", env!("CARGO_PKG_VERSION")))
                 .max_idle_connections(CONNECTIONS_MAX)
                 .max_idle_connections_per_host(CONNECTIONS_MAX)
-                .timeout_connect(Some(clock::wall(CONNECT_TIMEOUT)));
+                .timeout_connect(Some(clock::wall(connect_timeout)));
             let config = match patience {
-                Patience::Call => config.timeout_global(Some(clock::wall(match peer {
-                    Peer::Internet | Peer::Host => CALL_TIMEOUT,
-                    Peer::Monitor => PING_TIMEOUT,
-                }))),
+                Patience::Call => {
+                    let timeout = match peer {
+                        Peer::Internet | Peer::Host => CALL_TIMEOUT,
+                        Peer::Monitor => PING_TIMEOUT,
+                    };
+                    config.timeout_global(Some(clock::wall(timeout.min(limit))))
+                }
                 Patience::Transfer => config
                     .timeout_per_read(Some(clock::wall(match peer {
                         Peer::Internet => RESPONSE_TIMEOUT,

@@ -72,7 +72,7 @@ pub fn ask(folder: &PluginFolder, cookies: &str) -> Visitor {
     let Ok(url) = ucrm::current_user_url(&folder.ucrm()) else {
         return Visitor::Unknown;
     };
-    let Ok(client) = Client::new(Trust::in_host(&url), Peer::Host) else {
+    let Ok(client) = Client::within(TIME_LIMIT, Trust::in_host(&url), Peer::Host) else {
         return Visitor::Unknown;
     };
     let stop = Stop::within(TIME_LIMIT, Arc::default());
