@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from PIL import Image
-from selenium.webdriver.common.by import By
 
 from uisp import Uisp, start_browser
 

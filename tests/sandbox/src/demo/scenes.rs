@@ -133,9 +133,9 @@ fn well(world: &World, plugin: &mut Plugin) -> Result<()> {
 
 fn running(world: &World, plugin: &mut Plugin) -> Result<()> {
     mirrored_until(1, world, plugin)?;
-    world.uisp.add(backup(0, 700 * MIB));
+    world.uisp.add(backup(0, 2048 * MIB));
     world.dropbox.set_link(Link {
-        bytes_per_second_total: Some(4_000_000),
+        bytes_per_second_total: Some(12_000_000),
         ..Link::default()
     });
     // The host's schedule starts it.
