@@ -203,6 +203,8 @@ function why_not_runnable(string $program): ?string
     }
 
     $reason = preg_replace('/^.*failed: /s', '', trim($warning ?? $answer));
+    // A shell that takes a damaged file for a script quotes its bytes.
+    $reason = (string) preg_replace('/[^\x20-\x7e]+/', ' ', (string) $reason);
 
     return $reason === '' ? 'it ended without an answer' : substr($reason, 0, 200);
 }

@@ -9,6 +9,7 @@ use lexopt::prelude::*;
 
 use crate::clock;
 use crate::commands::{self, Call, Command};
+use crate::http::lookup;
 use crate::page;
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::run::{self, End};
@@ -178,6 +179,12 @@ fn logged(
     report_panics();
     let signalled = clock::catch_signals();
     panic_for_a_test();
+    if let Some(module) = lookup::fatal_module() {
+        log::error!(
+            "This build of the program cannot look up names on this system: it is one for containers, and the system's module {module} would end it. No backups are copied. Use a program that is built for musl, as in the plugin's ZIP, or build it for this system with \"cargo install --path .\"."
+        );
+        return ExitCode::from(1);
+    }
     match carry_out(folder, signalled) {
         End::Done => ExitCode::SUCCESS,
         End::Failed => ExitCode::from(1),

@@ -43,9 +43,9 @@ impl Plugin {
         };
         fs::create_dir_all(plugin.program().parent().unwrap()).unwrap();
         fs::create_dir(plugin.temporary()).unwrap();
-        for name in ["main.php", "launcher.php"] {
-            let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
-            fs::copy(checkout.join(name), plugin.root().join(name)).unwrap();
+        for script in scripts() {
+            let name = script.file_name().unwrap();
+            fs::copy(&script, plugin.root().join(name)).unwrap();
         }
         plugin.put_stub(NOWHERE);
         plugin
@@ -128,6 +128,17 @@ impl Plugin {
                     .all(|entry| entry.unwrap().file_name() == "plugin.log")
         );
     }
+}
+
+/// All PHP of the package.
+fn scripts() -> Vec<PathBuf> {
+    let entries = fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let scripts: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "php"))
+        .collect();
+    assert!(scripts.len() >= 2, "{scripts:?}");
+    scripts
 }
 
 fn run(command: &mut Command) -> Output {
@@ -320,6 +331,93 @@ fn says_so_when_the_program_is_damaged() {
     let error = plugin.error();
     assert!(error.contains("install its ZIP again"), "{error}");
     plugin.assert_no_copies_left();
+}
+
+#[test]
+fn says_so_when_the_program_is_for_another_processor() {
+    let plugin = Plugin::new();
+    let mut program = fs::read(std::env::current_exe().unwrap()).unwrap();
+    program.truncate(4096);
+    // The processor's number in the header: another one of 64 bits.
+    program[18] = if cfg!(target_arch = "x86_64") {
+        183
+    } else {
+        62
+    };
+    fs::write(plugin.program(), program).unwrap();
+    let output = run(&mut plugin.php(&[]));
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+    let error = plugin.error();
+    assert!(error.contains("cannot be run on this server"), "{error}");
+    plugin.assert_no_copies_left();
+}
+
+#[test]
+fn says_so_when_the_launcher_is_missing() {
+    let plugin = Plugin::new();
+    fs::remove_file(plugin.root().join("launcher.php")).unwrap();
+    let output = run(&mut plugin.php(&[]));
+    assert_eq!((output.status.code(), stdout(&output)), (Some(1), ""));
+    let error = plugin.error();
+    assert!(
+        error.starts_with("The file launcher.php is missing from the plugin's folder."),
+        "{error}"
+    );
+}
+
+/// Whatever is wrong, PHP has nothing to say of its own: no warning, notice or deprecation.
+#[test]
+fn no_script_makes_php_complain() {
+    for script in scripts() {
+        let name = script.file_name().unwrap();
+        for is_whole in [true, false] {
+            let plugin = Plugin::new();
+            if !is_whole {
+                fs::remove_file(plugin.program()).unwrap();
+            }
+            let output = Command::new(find_php().unwrap())
+                .args(["-d", "error_reporting=-1", "-d", "display_errors=1"])
+                .args(["-d", "html_errors=0", "-d", "log_errors=0"])
+                .arg(plugin.root().join(name))
+                .env("TMPDIR", plugin.temporary())
+                .output()
+                .unwrap();
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            for complaint in [
+                "Warning: ",
+                "Notice: ",
+                "Deprecated: ",
+                "Fatal error: ",
+                "Parse error: ",
+            ] {
+                assert!(!said.contains(complaint), "{name:?}: {said}");
+            }
+        }
+    }
+}
+
+/// The host's oldest PHP is 8.1. What came later is looked for by its words, as no such PHP is at hand.
+#[test]
+fn the_scripts_use_nothing_that_php_8_1_lacks() {
+    const LATER: [&str; 9] = [
+        "readonly class",
+        "#[\\Override]",
+        "json_validate(",
+        "array_find(",
+        "array_any(",
+        "array_all(",
+        "mb_str_pad(",
+        "SensitiveParameter",
+        "|> ",
+    ];
+    for script in scripts() {
+        let code = fs::read_to_string(&script).unwrap();
+        assert!(code.contains("declare(strict_types=1);"), "{script:?}");
+        for word in LATER {
+            assert!(!code.contains(word), "{script:?} uses {word}");
+        }
+    }
 }
 
 #[test]
