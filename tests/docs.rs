@@ -337,11 +337,14 @@ fn every_cause_is_explained() {
 
 /// The documents, as paths from the root.
 fn documents() -> Vec<String> {
-    let mut documents = vec!["README.md".to_owned(), "CHANGELOG.md".to_owned()];
-    for entry in fs::read_dir(root().join("docs")).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") {
-            documents.push(format!("docs/{name}"));
+    let mut documents = Vec::new();
+    for folder in ["", "docs/", "docs/decisions/"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            // Made of other people's texts.
+            if name.ends_with(".md") && name != "THIRD-PARTY.md" {
+                documents.push(format!("{folder}{name}"));
+            }
         }
     }
     documents
