@@ -22,7 +22,7 @@ const WORDS_MIN: usize = 3;
 /// lines begin. Each beginning must stand in a literal of the code, too.
 const COMPOSED: [(&str, &str, &[&str]); 5] = [
     (
-        "src/run.rs",
+        "src/run/mod.rs",
         "…",
         &[
             "The configuration … cannot be read",
