@@ -269,9 +269,28 @@ run_tests() {
     say "the demo, as a smoke test"
     sandbox_program demo
     "$target_dir/debug/demo" "$zip" </dev/null
+    emulated_demo "$zip"
 
     say "tests"
     BACKUP_SYNC_ZIP=$zip cargo test --locked --workspace
+}
+
+# The same with the program for aarch64 out of the same ZIP, under an emulator in the place of this machine's own.
+emulated_demo() {
+    local zip=$1 folder=$target_dir/package/emulated
+    if [ "$(uname -m)" = aarch64 ] || ! command -v qemu-aarch64-static >/dev/null; then return 0; fi
+    mkdir -p "$folder"
+    if ! php -r '$zip = new ZipArchive; $zip->open($argv[1]); $program = $zip->getFromName("bin/aarch64/backup-sync-dropbox");
+        exit($program !== false && file_put_contents($argv[2], $program) ? 0 : 1);' "$zip" "$folder/program"; then
+        say "no program for aarch64 in the ZIP: its demo is left out"
+        return 0
+    fi
+    printf '#!/bin/sh\nexec qemu-aarch64-static "%s" "$@"\n' "$folder/program" >"$folder/emulated"
+    chmod +x "$folder/program" "$folder/emulated"
+    "$target_dir/debug/pack" "$folder/emulated.zip" emulated 315532800 \
+        "$(uname -m)=the program for aarch64, emulated=$folder/emulated" "aarch64=skipped=it is in the place of the other"
+    say "the demo, with the program for aarch64 under an emulator"
+    "$target_dir/debug/demo" "$folder/emulated.zip" </dev/null
 }
 
 demo() {
