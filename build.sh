@@ -73,7 +73,29 @@ has_target() {
     [ "${2:-}" != add ] || timeout 60 rustup target add "$1" >/dev/null 2>&1
 }
 
-# Prints the usable Rust target for an architecture and its C compiler, which ring needs; nothing if there is none.
+# For machines whose rustup reaches no server: Debian's own compiler and its library for aarch64. Prints the compiler and
+# the folder in which it finds the library, which stays in the build folder.
+debian_rust_for_arm64() {
+    local folder=$target_dir/debian-arm64 version as_root=()
+    command -v dpkg-query >/dev/null || return 1
+    install '/usr/bin/rustc --version' rustc-web || return 1
+    version=$(dpkg-query -W -f '${Version}' rustc-web) || return 1
+    if [ ! -d "$folder/$version" ]; then
+        say "fetching Rust's library for aarch64 from Debian"
+        [ "$(id -u)" = 0 ] || as_root=(sudo)
+        local get=(apt-get -qq -o "APT::Architectures::=$(dpkg --print-architecture)" -o "APT::Architectures::=arm64")
+        "${as_root[@]}" "${get[@]}" update >/dev/null || return 1
+        rm -rf "$folder"
+        mkdir -p "$folder/unpacked"
+        (cd "$folder" && "${get[@]}" download "libstd-rust-web-dev:arm64=$version" >/dev/null) || return 1
+        dpkg-deb -x "$folder"/*.deb "$folder/unpacked" || return 1
+        mv "$folder/unpacked" "$folder/$version"
+    fi
+    echo "/usr/bin/rustc $folder/$version/usr"
+}
+
+# Prints the usable Rust target for an architecture and its C compiler, which ring needs, and where it is not rustup's, the
+# Rust compiler and its libraries; nothing if there is none.
 # Musl comes before glibc: UISP's container is Alpine, and a static glibc program may load the wrong libraries
 # for name lookups on other systems.
 choose_target() {
@@ -90,13 +112,18 @@ choose_target() {
             echo "$musl $cross"
         elif has_target "$gnu" add; then
             echo "$gnu $cross"
+        elif [ "$architecture" = aarch64 ]; then
+            local rust
+            if rust=$(debian_rust_for_arm64); then echo "$gnu $cross $rust"; fi
         fi
     fi
 }
 
-# build_release TARGET COMPILER: prints the path of the static program.
+# build_release TARGET COMPILER [RUSTC SYSROOT]: prints the path of the static program.
 build_release() {
-    local target=$1 compiler=$2
+    local target=$1 compiler=$2 sysroot=${4:-}
+    # In a subshell of the caller's: what is exported here ends with it.
+    if [ -n "${3:-}" ]; then export RUSTC=$3; fi
     local cargo_home=${CARGO_HOME:-$HOME/.cargo}
     local name=${target//-/_}
     export "CC_$name=$compiler"
@@ -108,6 +135,7 @@ build_release() {
 --remap-path-prefix=$checkout=/source --remap-path-prefix=$target_dir=/target"
     # Addresses to adjust at the start in a compact list. Rust's own musl understands it, an old glibc does not.
     if [[ $target == *-musl ]]; then flags+=" -C link-arg=-Wl,-z,pack-relative-relocs"; fi
+    if [ -n "$sysroot" ]; then flags+=" --sysroot $sysroot"; fi
     RUSTFLAGS=$flags cargo build --release --locked --bin backup-sync-dropbox --target "$target" >&2
     local program=$target_dir/$target/release/backup-sync-dropbox
     check_static "$program"
@@ -149,7 +177,7 @@ package() {
         [ -z "$(git status --porcelain)" ] || commit+=" with local changes"
     fi
 
-    local programs=() architecture target program
+    local programs=() architecture target compiler program
     for architecture in x86_64 aarch64; do
         if [[ " $* " != *" $architecture "* ]]; then
             programs+=("$architecture=skipped=not asked for")
@@ -161,10 +189,11 @@ package() {
             programs+=("$architecture=skipped=no Rust target or no cross compiler for it on the building machine")
             continue
         fi
-        say "$architecture: building for ${target% *}"
+        say "$architecture: building for ${target%% *}"
         # shellcheck disable=SC2086 # two words
         program=$(build_release $target)
-        programs+=("$architecture=static, ${target% *}, $(rustc --version)=$program")
+        read -r target _ compiler _ <<<"$target"
+        programs+=("$architecture=static, $target, $("${compiler:-rustc}" --version)=$program")
     done
 
     sandbox_program pack

@@ -16,7 +16,8 @@ use unicode_normalization::UnicodeNormalization;
 #[serde(try_from = "String", into = "String")]
 pub struct BackupId {
     text: String,
-    key: String,
+    /// What is compared, where it is not the text itself.
+    key: Option<String>,
 }
 
 /// Longest id of a server's backup; a UUID has 36 characters, a Dropbox name may have 255.
@@ -58,10 +59,7 @@ impl BackupId {
         let fits = (1..=LENGTH_MAX).contains(&text.len());
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if fits && text.bytes().all(plain) {
-            Ok(Self {
-                text: text.to_owned(),
-                key: text.to_ascii_lowercase(),
-            })
+            Ok(Self::with_key(text, text.to_ascii_lowercase()))
         } else {
             Err(InvalidId)
         }
@@ -85,10 +83,14 @@ impl BackupId {
                 return Err(InvalidPath::TooLong);
             }
         }
-        Ok(Self {
-            text: path.to_owned(),
-            key: path_key(path),
-        })
+        Ok(Self::with_key(path, path_key(path)))
+    }
+
+    fn with_key(text: &str, key: String) -> Self {
+        Self {
+            text: text.to_owned(),
+            key: (key != text).then_some(key),
+        }
     }
 
     /// The id as the source wrote it.
@@ -98,7 +100,7 @@ impl BackupId {
 
     /// What is compared: equal ids have equal keys.
     pub fn key(&self) -> &str {
-        &self.key
+        self.key.as_deref().unwrap_or(&self.text)
     }
 }
 
@@ -130,7 +132,7 @@ impl fmt::Display for BackupId {
 
 impl Ord for BackupId {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key)
+        self.key().cmp(other.key())
     }
 }
 
@@ -142,7 +144,7 @@ impl PartialOrd for BackupId {
 
 impl PartialEq for BackupId {
     fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
+        self.key() == other.key()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://www.dropbox.com/developers/reference/content-hash>.
 
-use std::fmt;
+use std::{fmt, io};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -63,6 +63,28 @@ pub fn hash_of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> BlockHa
         hasher.update(piece);
     }
     hasher.finalize().into()
+}
+
+/// Takes a block as it is written, in pieces of any size.
+#[derive(Default)]
+pub struct BlockHasher(Sha256);
+
+impl BlockHasher {
+    /// The SHA-256 of everything written.
+    pub fn finish(self) -> BlockHash {
+        self.0.finalize().into()
+    }
+}
+
+impl io::Write for BlockHasher {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.0.update(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl fmt::Display for ContentHash {

@@ -1,5 +1,6 @@
 //! The record of what both lists showed, for the status page; nothing is decided by it. Pure.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
@@ -8,11 +9,13 @@ use super::names::Naming;
 use super::plan::{KeepReason, Plan};
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{Entry, FileMetadata};
-use crate::source::Listing;
-use crate::state::{Inventory, Kept, KeptBecause, Listed, Mirrored, StoredFile};
+use crate::source::{Backup, Listing};
+use crate::state::{Inventory, Kept, KeptBecause, Listed, Mirrored, Older, StoredFile};
 
 /// Files whose backups are not listed that are recorded one by one; of more than these, the number is kept.
 const KEPT_MAX: usize = 500;
+/// Backups of the source that are recorded one by one: the newest.
+const LISTED_MAX: usize = 1000;
 
 /// What the two lists of a run showed, before it did anything.
 pub fn take(
@@ -30,7 +33,15 @@ pub fn take(
             files.entry(id).or_insert(file);
         }
     }
-    let listed = listing.backups.iter().map(|backup| {
+    let mut newest: Vec<&Backup> = listing.backups.iter().collect();
+    newest.sort_by_key(|backup| Reverse(backup.created_at));
+    let (newest, rest) = newest.split_at(newest.len().min(LISTED_MAX));
+    let rest = rest.iter().filter(|backup| backup.finished);
+    let older = Older {
+        finished: rest.clone().count(),
+        stored: rest.filter(|backup| files.contains_key(&backup.id)).count(),
+    };
+    let listed = newest.iter().map(|backup| {
         let verified = mirrored
             .get(&backup.id)
             .filter(|_| !unverified.contains(&backup.id));
@@ -46,6 +57,7 @@ pub fn take(
         (backup.id.clone(), row)
     });
     let listed: BTreeMap<BackupId, Listed> = listed.collect();
+    let ids: BTreeSet<&BackupId> = listing.backups.iter().map(|backup| &backup.id).collect();
 
     let reasons: BTreeMap<&str, KeepReason> = plan
         .kept
@@ -54,7 +66,7 @@ pub fn take(
         .collect();
     let is_kept = |file: &&FileMetadata| {
         let id = naming.recognise(&file.name);
-        id.is_some_and(|id| !listed.contains_key(&id))
+        id.is_some_and(|id| !ids.contains(&id))
     };
     let kept = || managed(entries, naming).filter(is_kept);
     let verified_at = |file: &FileMetadata| {
@@ -75,6 +87,7 @@ pub fn take(
             })
             .collect(),
         listed,
+        older,
     }
 }
 
@@ -109,5 +122,48 @@ fn because(reason: Option<&KeepReason>) -> KeptBecause {
         Some(KeepReason::RetainedUntil(until)) => KeptBecause::RetainedUntil(*until),
         Some(KeepReason::OnHold) => KeptBecause::OnHold,
         None => KeptBecause::Due,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::zone::Zone;
+
+    #[test]
+    fn only_the_newest_backups_are_recorded_and_the_others_counted() {
+        let now: DateTime<Utc> = "2026-11-22T00:00:00Z".parse().unwrap();
+        let backups: Vec<Backup> = (0..LISTED_MAX + 10)
+            .map(|number| Backup {
+                id: BackupId::parse(&format!("backup-{number}")).unwrap(),
+                finished: number != LISTED_MAX,
+                created_at: now - TimeDelta::hours(number as i64),
+                version: None,
+            })
+            .collect();
+        let (newest, oldest) = (backups[0].id.clone(), backups[LISTED_MAX + 9].id.clone());
+        let listing = Listing {
+            backups,
+            ..Listing::default()
+        };
+        let naming = Naming::Dated(Zone::UTC);
+        let plan = Plan::default();
+        let mut inventory = take(&listing, &[], naming, &plan, &BTreeMap::new(), now);
+        assert_eq!(inventory.listed.len(), LISTED_MAX);
+        assert!(inventory.listed.contains_key(&newest));
+        assert_eq!(inventory.finished_and_stored(), (LISTED_MAX + 9, 0));
+
+        let file = StoredFile {
+            name: "x".into(),
+            bytes: 1,
+            stored_at: None,
+            verified_at: None,
+        };
+        for (id, is_new) in [(&newest, true), (&oldest, true), (&oldest, false)] {
+            inventory.note_stored(id, file.clone(), is_new);
+        }
+        assert_eq!(inventory.finished_and_stored(), (LISTED_MAX + 9, 2));
     }
 }

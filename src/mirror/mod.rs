@@ -196,10 +196,11 @@ impl Mirror<'_> {
             name: job.name.clone(),
             ..file.clone()
         };
-        self.remember(&job.backup, &file, digested);
+        let is_new = job.mode == WriteMode::Add;
+        self.remember(&job.backup, &file, digested, is_new);
     }
 
-    fn remember(&mut self, backup: &Backup, file: &FileMetadata, digested: Digested) {
+    fn remember(&mut self, backup: &Backup, file: &FileMetadata, digested: Digested, is_new: bool) {
         let mirrored = Mirrored {
             rev: file.rev.clone(),
             content_hash: digested.content_hash,
@@ -212,7 +213,7 @@ impl Mirror<'_> {
                 verified_at: Some(mirrored.verified_at),
                 ..inventory::stored(file)
             };
-            inventory.note_stored(&backup.id, file);
+            inventory.note_stored(&backup.id, file, is_new);
         }
         self.state
             .memory
@@ -258,7 +259,7 @@ impl Mirror<'_> {
                         "Verified \"{name}\": it equals its original in {source} ({}).",
                         text::bytes(digested.bytes)
                     );
-                    self.remember(backup, file, digested);
+                    self.remember(backup, file, digested, false);
                     self.state.journals.remove(&backup.id);
                     if saved.elapsed() >= SAVE_EVERY {
                         self.save(summary);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup_id::{BackupId, Version};
 use crate::clock;
-use crate::dropbox::content_hash::ContentHash;
+use crate::dropbox::content_hash::{BlockHash, BlockHasher, ContentHash};
 use crate::plugin::{self, atomic};
 use crate::secret::Secret;
 use crate::text;
@@ -129,12 +129,24 @@ pub struct RunRecord {
 pub struct Inventory {
     /// When the lists were read.
     pub taken_at: DateTime<Utc>,
-    /// The source's list.
+    /// The newest backups of the source's list.
     pub listed: BTreeMap<BackupId, Listed>,
+    /// The finished ones that are older than those.
+    #[serde(default)]
+    pub older: Older,
     /// Managed files whose backups the source does not list, newest first, as far as they are recorded.
     pub kept: Vec<Kept>,
     /// How many there are of them.
     pub kept_count: usize,
+}
+
+/// Finished backups that are counted, not recorded one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Older {
+    /// How many there are.
+    pub finished: usize,
+    /// How many of them are in Dropbox.
+    pub stored: usize,
 }
 
 /// A backup in the source's list.
@@ -201,7 +213,8 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct State {
     path: PathBuf,
-    saved: Memory,
+    /// Hash of the memory as it stands in the file.
+    saved: Option<BlockHash>,
     /// What is remembered; changes reach the disk with [`State::save`].
     pub memory: Memory,
     /// What unfinished uploads have left.
@@ -230,15 +243,19 @@ impl State {
     /// # Errors
     /// If the file can neither be read nor, being damaged, be set aside.
     pub fn open(path: &Path) -> io::Result<Opened> {
-        let holding = |memory: Memory| Self {
+        let holding = |memory: Memory, saved| Self {
             path: path.to_owned(),
-            saved: memory.clone(),
+            saved,
             memory,
             journals: Journals::new(path.with_file_name("transfers")),
         };
-        let fresh = || holding(Memory::default());
+        let fresh = || holding(Memory::default(), None);
         let cause = match Memory::read(path) {
-            Ok(memory) => return Ok(Opened::Sound(memory.map_or_else(fresh, holding))),
+            Ok(None) => return Ok(Opened::Sound(fresh())),
+            Ok(Some(memory)) => {
+                let hash = memory.hash()?;
+                return Ok(Opened::Sound(holding(memory, Some(hash))));
+            }
             Err(Fault::Unreadable(error)) => return Err(error),
             Err(Fault::Damaged(cause)) => cause,
         };
@@ -261,22 +278,35 @@ impl State {
     /// If it cannot be written; the file's old content is whole then.
     pub fn save(&mut self) -> io::Result<()> {
         self.memory.version = VERSION;
-        if self.memory == self.saved {
+        let hash = self.memory.hash()?;
+        if self.saved == Some(hash) {
             return Ok(());
         }
         let content = serde_json::to_vec_pretty(&self.memory)?;
         atomic::write(&self.path, &content)?;
-        self.saved = self.memory.clone();
+        self.saved = Some(hash);
         Ok(())
     }
 }
 
 impl Inventory {
-    /// Notes that a backup's file is there and equals it.
-    pub fn note_stored(&mut self, id: &BackupId, file: StoredFile) {
-        if let Some(listed) = self.listed.get_mut(id) {
-            listed.file = Some(file);
+    /// Notes that a backup's file is there and equals it; `is_new` if it was not there before.
+    pub fn note_stored(&mut self, id: &BackupId, file: StoredFile, is_new: bool) {
+        match self.listed.get_mut(id) {
+            Some(listed) => listed.file = Some(file),
+            None if is_new => self.older.stored = self.older.finished.min(self.older.stored + 1),
+            None => {}
         }
+    }
+
+    /// How many finished backups there are, and how many of them are in Dropbox.
+    pub fn finished_and_stored(&self) -> (usize, usize) {
+        let finished = self.listed.values().filter(|listed| listed.finished);
+        let stored = finished.clone().filter(|listed| listed.file.is_some());
+        (
+            self.older.finished + finished.count(),
+            self.older.stored + stored.count(),
+        )
     }
 
     /// Notes that a file is gone.
@@ -287,6 +317,13 @@ impl Inventory {
 }
 
 impl Memory {
+    /// Hash of the file that it is written to; the content itself may have tens of megabytes.
+    fn hash(&self) -> io::Result<BlockHash> {
+        let mut hasher = BlockHasher::default();
+        serde_json::to_writer_pretty(&mut hasher, self)?;
+        Ok(hasher.finish())
+    }
+
     /// Reads what is remembered and changes nothing; `None` if there is no memory yet.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use backup_sync_dropbox::plugin::config::Settings;
 use backup_sync_dropbox::plugin::lock::Seen;
 use backup_sync_dropbox::secret::Secret;
 use backup_sync_dropbox::state::{
-    Inventory, Kept, KeptBecause, Listed, Memory, PendingAuthorization, RunRecord, Space,
+    Inventory, Kept, KeptBecause, Listed, Memory, Older, PendingAuthorization, RunRecord, Space,
     StoredFile,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -70,6 +70,7 @@ fn memory() -> Memory {
     memory.inventory = Some(Inventory {
         taken_at: now() - TimeDelta::minutes(317),
         listed: (19..=21).map(|day| listed(day, true)).collect(),
+        older: Older::default(),
         kept: Vec::new(),
         kept_count: 0,
     });

@@ -126,7 +126,7 @@ pub struct Bar {
     pub title: String,
 }
 
-/// Time and size of every finished backup; 0 where the size is not known.
+/// Time and size of every finished backup that is recorded; 0 where the size is not known.
 pub(super) fn finished(inventory: &Inventory) -> impl Iterator<Item = (DateTime<Utc>, u64)> {
     let finished = inventory.listed.values().filter(|listed| listed.finished);
     finished.map(|listed| {
@@ -137,9 +137,8 @@ pub(super) fn finished(inventory: &Inventory) -> impl Iterator<Item = (DateTime<
 
 /// How many backups are safe, without a final full stop.
 pub(super) fn safe_sentence(inventory: &Inventory) -> String {
-    let finished = inventory.listed.values().filter(|listed| listed.finished);
-    let stored = finished.clone().filter(|listed| listed.file.is_some());
-    match (stored.count(), finished.count()) {
+    let (finished, stored) = inventory.finished_and_stored();
+    match (stored, finished) {
         (_, 0) => "There is no finished backup to copy".into(),
         (0, 1) => "The only backup is not in Dropbox yet".into(),
         (1, 1) => "The only backup is in Dropbox".into(),
@@ -195,7 +194,8 @@ pub(super) fn rows(inventory: Option<&Inventory>, moments: &Moments) -> (Vec<Row
         };
         rows.insert((Reverse(created_at), name), row);
     }
-    let unrecorded = inventory.kept_count.saturating_sub(inventory.kept.len());
+    let kept = inventory.kept_count.saturating_sub(inventory.kept.len());
+    let unrecorded = kept + inventory.older.finished;
     let more = unrecorded + rows.len().saturating_sub(ROWS_MAX);
     (rows.into_values().take(ROWS_MAX).collect(), more)
 }
