@@ -53,23 +53,19 @@ impl ContentHash {
 
 /// The SHA-256 of a block.
 pub fn block_hash(block: &[u8]) -> BlockHash {
-    hash_of_pieces([block])
+    Sha256::digest(block).into()
 }
 
-/// The SHA-256 of a block that comes in pieces.
-pub fn hash_of_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> BlockHash {
-    let mut hasher = Sha256::new();
-    for piece in pieces {
-        hasher.update(piece);
-    }
-    hasher.finalize().into()
-}
-
-/// Takes a block as it is written, in pieces of any size.
+/// Hashes a block that comes in pieces of any size.
 #[derive(Default)]
 pub struct BlockHasher(Sha256);
 
 impl BlockHasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
     /// The SHA-256 of everything written.
     pub fn finish(self) -> BlockHash {
         self.0.finalize().into()
@@ -78,7 +74,7 @@ impl BlockHasher {
 
 impl io::Write for BlockHasher {
     fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        self.0.update(piece);
+        self.update(piece);
         Ok(piece.len())
     }
 

@@ -1,18 +1,16 @@
 //! Reads one backup block by block, hashes it on the way, and goes on after an interruption.
 
 use std::io::{self, Read};
-use std::sync::mpsc;
-use std::thread;
 
 use crate::clock::{Stop, Stopwatch};
 use crate::dropbox::content_hash::{
-    BLOCK_BYTES, BlockHash, ContentHash, Digested, block_hash, hash_of_pieces,
+    BLOCK_BYTES, BlockHash, BlockHasher, ContentHash, Digested, block_hash,
 };
 use crate::http::retry::with_retry;
 use crate::source::Backup;
 use crate::source::{BLOCK_PATIENCE, Download, Error, Source};
 
-/// A block is hashed in pieces of this size, each while the next ones arrive.
+/// A block is read and hashed in pieces of this size, which fit into a processor's cache.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// A backup being read.
@@ -200,33 +198,26 @@ pub fn digest(source: &dyn Source, backup: &Backup, stop: &Stop) -> Result<Diges
 }
 
 /// Reads until `buffer` is full, the content ends, or it is `too_slow`. Returns the length and the hash
-/// of what was read. A second thread hashes each piece while the next ones arrive.
+/// of what was read. Each piece is hashed while it is still in the processor's cache; the kernel takes
+/// in the next one meanwhile.
 fn fill_and_hash(
     stream: &mut dyn Read,
     buffer: &mut [u8],
     too_slow: &dyn Fn() -> bool,
 ) -> (usize, io::Result<()>, BlockHash) {
+    let mut hasher = BlockHasher::default();
     let mut filled = 0;
     let mut outcome = Ok(());
-    let hash = thread::scope(|scope| {
-        let (arrived, pieces) = mpsc::channel();
-        let hashing = thread::Builder::new().spawn_scoped(scope, || hash_of_pieces(pieces));
-        for piece in buffer.chunks_mut(PIECE_BYTES) {
-            let mut count = 0;
-            outcome = fill(stream, piece, &mut count, too_slow);
-            filled += count;
-            let is_last = count < piece.len() || outcome.is_err();
-            // Nobody takes it where no thread could be started.
-            let _ = arrived.send(&piece[..count]);
-            if is_last {
-                break;
-            }
+    for piece in buffer.chunks_mut(PIECE_BYTES) {
+        let mut count = 0;
+        outcome = fill(stream, piece, &mut count, too_slow);
+        filled += count;
+        hasher.update(&piece[..count]);
+        if count < piece.len() || outcome.is_err() {
+            break;
         }
-        drop(arrived);
-        hashing.ok()?.join().ok()
-    });
-    let hash = hash.unwrap_or_else(|| block_hash(&buffer[..filled]));
-    (filled, outcome, hash)
+    }
+    (filled, outcome, hasher.finish())
 }
 
 /// Reads until `buffer` is full, the content ends, or it is `too_slow`; counts the bytes in `filled`.
