@@ -1,5 +1,6 @@
 //! A full Dropbox.
 
+use sandbox::http::Link;
 use sandbox::uisp::Backup;
 
 use super::*;
@@ -37,10 +38,15 @@ fn a_full_dropbox_is_said_with_the_space_that_is_missing() {
 #[test]
 fn a_full_dropbox_ends_the_uploads_of_the_run() {
     let world = full_world(9 * MIB);
-    // More than can be on the way before the first commit is refused.
+    // On a line that takes seconds for all of them, the first commit is refused long before the last is begun.
+    world.dropbox.set_link(Link {
+        bytes_per_second_total: Some(60_000_000),
+        ..Link::default()
+    });
     world.add_backups(4, 30, 9 * MIB);
     world.run_badly();
     assert!(world.count(START) < 27, "{}", world.count(START));
+    world.dropbox.set_link(Link::default());
     world.dropbox.set_quota(1 << 40, 0);
     assert_recovers(&world);
 }
