@@ -126,11 +126,7 @@ fn choose<'a>(
     wanted: &str,
     naming: Naming,
 ) -> Result<&'a FileMetadata, Failure> {
-    let files = entries.iter().filter_map(|entry| match entry {
-        Entry::File(file) => Some(file),
-        Entry::Other(_) => None,
-    });
-    let files: Vec<&FileMetadata> = files.collect();
+    let files: Vec<&FileMetadata> = entries.iter().filter_map(Entry::file).collect();
     let backups = || {
         files
             .iter()
@@ -171,7 +167,12 @@ fn choose<'a>(
 fn target(destination: Option<&Path>, file: &FileMetadata) -> Result<PathBuf, Failure> {
     // The name comes from outside: only its last component, which cannot lead elsewhere.
     let own = Path::new(&file.name).file_name();
-    let own = own.ok_or_else(|| Failure(format!("\"{}\" is no name for a file.", file.name)))?;
+    let own = own.ok_or_else(|| {
+        Failure(format!(
+            "\"{}\" is no name for a file. Give a file as DEST.",
+            file.name
+        ))
+    })?;
     Ok(match destination {
         None => PathBuf::from(own),
         Some(folder) if folder.is_dir() => folder.join(own),
@@ -376,7 +377,7 @@ impl Part {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Failure(format!(
-                    "Another download to {} is going on.",
+                    "Another download to {} is going on. Wait until it has ended, or choose another place.",
                     target.display()
                 )));
             }

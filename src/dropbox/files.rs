@@ -51,6 +51,16 @@ pub enum Entry {
     Other(String),
 }
 
+impl Entry {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&FileMetadata> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Other(_) => None,
+        }
+    }
+}
+
 /// How a commit treats what is already at its path. Identical content is never a conflict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WriteMode {

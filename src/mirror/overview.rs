@@ -74,7 +74,7 @@ pub fn items(listing: &Listing, entries: &[Entry], plan: &Plan, naming: Naming) 
 
     let mut with_file = BTreeSet::new();
     let mut items = Vec::new();
-    for file in entries.iter().filter_map(as_file) {
+    for file in entries.iter().filter_map(Entry::file) {
         let id = naming.recognise(&file.name);
         let status = match &id {
             None => Status::Foreign,
@@ -124,11 +124,4 @@ pub fn items(listing: &Listing, entries: &[Entry], plan: &Plan, naming: Naming) 
             .then_with(|| b.name.cmp(&a.name))
     });
     items
-}
-
-fn as_file(entry: &Entry) -> Option<&FileMetadata> {
-    match entry {
-        Entry::File(file) => Some(file),
-        Entry::Other(_) => None,
-    }
 }

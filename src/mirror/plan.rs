@@ -360,10 +360,8 @@ type Managed<'a> = BTreeMap<BackupId, Vec<&'a FileMetadata>>;
 
 fn managed_files<'a>(world: &World<'a>) -> Managed<'a> {
     let mut managed = Managed::new();
-    for entry in world.entries {
-        if let Entry::File(file) = entry
-            && let Some(id) = world.naming.recognise(&file.name)
-        {
+    for file in world.entries.iter().filter_map(Entry::file) {
+        if let Some(id) = world.naming.recognise(&file.name) {
             managed.entry(id).or_default().push(file);
         }
     }
@@ -375,10 +373,8 @@ fn managed_files<'a>(world: &World<'a>) -> Managed<'a> {
 
 fn foreign_files<'a>(world: &World<'a>) -> impl Iterator<Item = &'a FileMetadata> {
     let naming = world.naming;
-    world.entries.iter().filter_map(move |entry| match entry {
-        Entry::File(file) if naming.recognise(&file.name).is_none() => Some(file),
-        _ => None,
-    })
+    let files = world.entries.iter().filter_map(Entry::file);
+    files.filter(move |file| naming.recognise(&file.name).is_none())
 }
 
 /// Whether a file is still the one that was verified.

@@ -8,7 +8,7 @@ use crate::dropbox::files::{Depth, Entry};
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::plugin::config::Settings;
-use crate::source::{self, Listing, Source};
+use crate::source::{self, Kind, Listing, Source};
 use crate::state::Memory;
 use crate::zone::Zone;
 
@@ -53,18 +53,18 @@ impl Survey {
 /// # Errors
 /// [`dropbox::Error`].
 pub fn list(dropbox: &Dropbox, settings: &Settings) -> Result<Vec<Entry>, dropbox::Error> {
-    let depth = match settings.backup_directory {
-        Some(_) => Depth::Subfolders,
-        None => Depth::Folder,
+    let depth = match Kind::of(settings) {
+        Kind::Folder => Depth::Subfolders,
+        Kind::Uisp => Depth::Folder,
     };
     dropbox.list_folder(&settings.mirror_folder, depth)
 }
 
 /// How the configured source's files are named.
 pub fn naming(settings: &Settings, zone: Zone) -> Naming {
-    match settings.backup_directory {
-        Some(_) => Naming::Paths,
-        None => Naming::Dated(zone),
+    match Kind::of(settings) {
+        Kind::Folder => Naming::Paths,
+        Kind::Uisp => Naming::Dated(zone),
     }
 }
 

@@ -323,9 +323,7 @@ impl Fields {
             }
         }
     }
-}
 
-impl Fields {
     /// A folder in Dropbox; leading and trailing slashes do not matter.
     fn mirror_folder(&mut self, key: &str) -> String {
         let Some(text) = self.text(key) else {
@@ -360,7 +358,7 @@ impl Fields {
         }
         self.wrong(
             key,
-            "a web address that begins with https:// or http://",
+            "a web address that begins with https:// or http:// (a host name with other letters than a to z in its xn-- form)",
             "something else",
         );
         None

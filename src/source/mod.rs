@@ -14,6 +14,7 @@ use crate::backup_id::{BackupId, Version};
 use crate::clock::StopReason;
 use crate::http;
 use crate::http::retry::{Retry, Retryable};
+use crate::plugin::config::Settings;
 use crate::zone::Zone;
 
 /// A block of 4 MiB that takes longer than this is given up.
@@ -66,6 +67,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kind that the configuration names.
+    pub fn of(settings: &Settings) -> Self {
+        match settings.backup_directory {
+            Some(_) => Self::Folder,
+            None => Self::Uisp,
+        }
+    }
+
     /// The source in the middle of a sentence.
     pub fn name(self) -> &'static str {
         match self {

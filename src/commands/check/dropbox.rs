@@ -136,10 +136,7 @@ impl Permissions<'_> {
         }
         match listed {
             Ok(entries) => {
-                let files = entries.iter().filter_map(|entry| match entry {
-                    Entry::File(file) => Some(file),
-                    Entry::Other(_) => None,
-                });
+                let files = entries.iter().filter_map(Entry::file);
                 // The timezone makes no difference for names that are there already.
                 let naming = survey::naming(self.settings, Zone::UTC);
                 let (own, foreign): (Vec<_>, Vec<_>) =

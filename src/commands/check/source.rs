@@ -6,7 +6,7 @@ use crate::advice;
 use crate::clock::Stop;
 use crate::open;
 use crate::plugin::config::Settings;
-use crate::source::{self, Source};
+use crate::source::{self, Kind, Source};
 use crate::text;
 
 pub(super) fn check(
@@ -29,12 +29,9 @@ pub(super) fn check(
             return report.skip_all(&["list of backups"], "the problem above comes first");
         }
     };
-    let body = || {
-        if settings.backup_directory.is_some() {
-            check_folder_source(source.as_ref(), report)
-        } else {
-            check_uisp(source.as_ref(), report)
-        }
+    let body = || match source.kind() {
+        Kind::Folder => check_folder_source(source.as_ref(), report),
+        Kind::Uisp => check_uisp(source.as_ref(), report),
     };
     stop.watch(|| source.shutdown(), body)
 }

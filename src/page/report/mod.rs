@@ -158,7 +158,7 @@ pub fn report(facts: &Facts) -> Report {
         runs: tables::runs(memory, moments),
         bars: tables::bars(memory, moments),
         highest_bar: text::bytes(tables::highest(memory)),
-        source: facts.settings.as_ref().map_or(Kind::Uisp, kind).name(),
+        source: facts.settings.as_ref().map_or(Kind::Uisp, Kind::of).name(),
         folder: facts
             .settings
             .as_ref()
@@ -166,14 +166,6 @@ pub fn report(facts: &Facts) -> Report {
             .unwrap_or_default(),
         zone: moments.zone_name(),
         now: moments.at(moments.now),
-    }
-}
-
-/// What kind of source the configuration names.
-fn kind(settings: &Settings) -> Kind {
-    match settings.backup_directory {
-        Some(_) => Kind::Folder,
-        None => Kind::Uisp,
     }
 }
 

@@ -98,7 +98,7 @@ fn running(facts: &Facts) -> Notice {
 }
 
 fn missing_token(settings: &Settings) -> Option<Notice> {
-    let is_missing = settings.uisp_token.is_none() && super::kind(settings) == Kind::Uisp;
+    let is_missing = settings.uisp_token.is_none() && Kind::of(settings) == Kind::Uisp;
     is_missing.then(|| {
         notice(
             Tone::Bad,
@@ -136,7 +136,7 @@ fn setup_notice(facts: &Facts, settings: &Settings, memory: &Memory) -> Option<N
 /// What can be told of an installation that mirrors, or has mirrored.
 fn authorized_notices(facts: &Facts, settings: &Settings, memory: &Memory) -> Vec<Notice> {
     let is_running = facts.lock == Seen::Running;
-    let kind = super::kind(settings);
+    let kind = Kind::of(settings);
     let mut notices = Vec::new();
     if !is_running {
         notices.extend(never_run(memory));
@@ -219,7 +219,7 @@ fn left_over(memory: &Memory) -> Option<Notice> {
 
 fn overdue_backup(moments: &Moments, kind: Kind, memory: &Memory) -> Option<Notice> {
     let inventory = memory.inventory.as_ref()?;
-    let maker = capitalised(kind.name());
+    let maker = kind.name_at_start();
     let remedy = match kind {
         Kind::Uisp => "See in UISP under Settings, Backups, whether backups are made.",
         Kind::Folder => "See whether the program that makes the backups still does.",
@@ -265,19 +265,12 @@ fn on_hold(kind: Kind, memory: &Memory) -> Option<Notice> {
             format!("{} in Dropbox {verb} on hold.", text::count(count, "backup")),
             format!(
                 "{} no longer lists them, but they are most of what the mirror holds, as after {}. Nothing of it is deleted. If they were deleted on purpose, {}; otherwise there is nothing to do.",
-                capitalised(kind.name()),
+                kind.name_at_start(),
                 advice::sudden_loss(kind),
                 advice::confirm_cleanup(kind)
             ),
         )
     })
-}
-
-/// A name as it begins a sentence.
-fn capitalised(name: &str) -> String {
-    let mut characters = name.chars();
-    let first = characters.next().map(|first| first.to_ascii_uppercase());
-    first.into_iter().chain(characters).collect()
 }
 
 fn little_space(memory: &Memory) -> Option<Notice> {
