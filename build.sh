@@ -343,7 +343,7 @@ pictures() {
     package "$zip" "$(uname -m)"
     sandbox_program pictures
     say "pictures"
-    "$target_dir/debug/pictures" "$zip" tests/browser "$target_dir/tmp/browser-venv" docs/pictures
+    "$target_dir/debug/pictures" "$zip" tests/program/browser "$target_dir/tmp/browser-venv" docs/pictures
 }
 
 bench() {
@@ -375,14 +375,14 @@ soak() {
     # Optimised, but without the slow link of the shipped program.
     export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_PANIC=unwind
     say "rules of deletion, a million cases each"
-    PROPTEST_CASES=1000000 cargo test --locked --release --test planner
+    PROPTEST_CASES=1000000 cargo test --locked --release --test rules planner::
     say "histories against the reference model"
-    MODEL_HISTORIES=1000 cargo test --locked --release --test model planner::
-    MODEL_HISTORIES=40 cargo test --locked --release --test model binary::
+    MODEL_HISTORIES=1000 cargo test --locked --release --test rules model::
+    MODEL_HISTORIES=40 cargo test --locked --release --test program model::
     say "hostile input: parsers over arbitrary bytes"
-    PROPTEST_CASES=100000 cargo test --locked --release --test hostile
+    PROPTEST_CASES=100000 cargo test --locked --release --test rules parsers::
     say "crash tests: 2,000 random kills"
-    CRASH_KILLS=2000 cargo test --locked --test crash -- --nocapture
+    CRASH_KILLS=2000 cargo test --locked --test program crash::random -- --nocapture
 }
 
 case ${1:-help} in

@@ -7,4 +7,5 @@ pub mod http;
 pub mod licences;
 pub mod network;
 pub mod python;
+pub mod reference;
 pub mod uisp;

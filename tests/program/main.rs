@@ -1,0 +1,28 @@
+//! The real program, over real sockets and TLS, against strict stand-ins.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by a panic, also in its helpers"
+)]
+
+mod browser;
+mod commands;
+mod conformance;
+mod contract;
+mod crash;
+mod faults;
+mod folder;
+mod hostile;
+mod launcher;
+mod matrix;
+mod mirroring;
+mod model;
+mod page;
+mod resuming;
+mod secrets;
+mod setup;
+mod support;
+mod switches;
+mod terminal;

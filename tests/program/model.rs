@@ -1,0 +1,304 @@
+//! A few histories through the real program, against the stand-ins: the same reference, real
+//! requests, real files.
+//!
+//! A day passes by moving every time that the state remembers a day into the past; no clock has to
+//! be deceived.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use sandbox::dropbox::{StoredFile, faults};
+use sandbox::http::{Action, On};
+use sandbox::uisp::Backup;
+use serde_json::{Value, json};
+
+use crate::support::World;
+use sandbox::reference::{Memory, Seed, Sight, for_each_seed};
+
+const DAY: i64 = 24 * 60;
+const DAYS: usize = 25;
+const HISTORIES: u64 = 4;
+
+#[test]
+fn histories_through_the_program() {
+    let (mut deleted, mut held) = (0, 0);
+    for_each_seed(HISTORIES, |seed| {
+        let _seed = Seed(seed, "histories_through_the_program");
+        let mut history = History::new(seed);
+        for _ in 0..DAYS {
+            history.day();
+        }
+        // In calm weather one run brings everything up to date.
+        history.run(false);
+        history.world.uisp.backups().iter().for_each(|backup| {
+            let is_there = history.world.dropbox.files().iter().any(|file| {
+                file.path.ends_with(&format!("_{}.unms", backup.id))
+                    && file.content_hash == backup.content_hash()
+            });
+            assert!(is_there || backup.state != "success", "{}", history.told());
+        });
+        deleted += history.deleted;
+        held += history.held;
+    });
+    eprintln!("{deleted} deletions, {held} on hold");
+    let is_replay = std::env::var_os("MODEL_SEED").is_some();
+    assert!(
+        is_replay || (deleted >= 20 && held >= 5),
+        "too little happened: {deleted}, {held}"
+    );
+}
+
+/// What one of the server's backups holds, and how many days ago it was made.
+struct Copy {
+    backups: Vec<Backup>,
+    state: Option<Value>,
+    memory: Memory,
+    day: i64,
+}
+
+struct History {
+    world: World,
+    random: Rng,
+    memory: Memory,
+    copies: Vec<Copy>,
+    foreign: BTreeMap<String, StoredFile>,
+    /// Ids that the server cannot know since it was restored or lost its state.
+    strangers: BTreeSet<String>,
+    keep_days: i64,
+    is_confirmed: bool,
+    day: i64,
+    made: u32,
+    events: Vec<String>,
+    deleted: usize,
+    held: usize,
+}
+
+impl History {
+    fn new(seed: u64) -> Self {
+        Self {
+            world: World::authorized(),
+            random: Rng::with_seed(seed),
+            memory: Memory::default(),
+            copies: Vec::new(),
+            foreign: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            keep_days: 0,
+            is_confirmed: false,
+            day: 0,
+            made: 0,
+            events: Vec::new(),
+            deleted: 0,
+            held: 0,
+        }
+    }
+
+    fn told(&self) -> String {
+        format!("{}\n\n{}", self.events.join("\n"), self.world.log())
+    }
+
+    fn day(&mut self) {
+        self.day += 1;
+        let state = self.state().map(|state| in_the_past(&state, 1));
+        self.put_state(state.as_ref());
+        shift(&mut self.memory, 1);
+        let event = self.random.u8(..12);
+        self.events.push(format!("day {}: event {event}", self.day));
+        match event {
+            0 => self.restore(),
+            1 => {
+                self.put_state(None);
+                self.memory = Memory::default();
+                self.strangers = self.managed().into_values().collect();
+            }
+            2 => {
+                self.keep_days = self.random.i64(0..4);
+                self.world
+                    .configure(json!({"keepDeletedDays": self.keep_days.to_string()}));
+            }
+            3 => {
+                self.is_confirmed = true;
+                self.world.configure(json!({"confirmCleanup": true}));
+            }
+            4 | 5 => self.prune(0.6),
+            6 => {
+                let path = format!("/unms-backup-20260101-0000_{}.unms.part", self.day);
+                let file = self.world.dropbox.put(&path, b"somebody's own");
+                self.foreign.insert(path, file);
+            }
+            _ => self.prune(0.1),
+        }
+        for _ in 0..self.random.u32(0..4) {
+            self.made += 1;
+            self.world.uisp.add(Backup::numbered(self.made, 1000));
+        }
+        self.copies.push(Copy {
+            backups: self.world.uisp.backups(),
+            state: self.state(),
+            memory: self.memory.clone(),
+            day: self.day,
+        });
+        let is_stormy = self.random.u8(..4) == 0;
+        self.run(is_stormy);
+    }
+
+    fn prune(&mut self, share: f64) {
+        for backup in self.world.uisp.backups() {
+            if self.random.f64() < share {
+                self.world.uisp.remove(&backup.id);
+            }
+        }
+    }
+
+    fn restore(&mut self) {
+        if self.copies.is_empty() {
+            return;
+        }
+        let copy = &self.copies[self.random.usize(..self.copies.len())];
+        let age = self.day - copy.day;
+        let state = copy.state.as_ref().map(|state| in_the_past(state, age));
+        self.memory = copy.memory.clone();
+        shift(&mut self.memory, age);
+        self.world.uisp.clear();
+        copy.backups
+            .iter()
+            .for_each(|backup| self.world.uisp.add(backup.clone()));
+        self.put_state(state.as_ref());
+        let met = &self.memory.met;
+        let ids = self.managed().into_values();
+        self.strangers = ids.filter(|id| !met.contains_key(id)).collect();
+    }
+
+    /// Names and ids of the managed files.
+    fn managed(&self) -> BTreeMap<String, String> {
+        let files = self.world.dropbox.paths().into_iter();
+        files
+            .filter_map(|path| {
+                let id = path.strip_suffix(".unms")?.rsplit_once('_')?.1.to_owned();
+                Some((path, id))
+            })
+            .collect()
+    }
+
+    fn run(&mut self, is_stormy: bool) {
+        let listed = self.world.uisp.backups();
+        let before = self.managed();
+        self.strangers
+            .retain(|id| !listed.iter().any(|backup| backup.id == *id));
+        let sight = Sight {
+            list: listed
+                .iter()
+                .map(|backup| (backup.id.clone(), true))
+                .collect(),
+            has_bad_rows: false,
+            files: before.clone(),
+            keep: self.keep_days * DAY,
+            is_confirmed: self.is_confirmed,
+            now: Utc::now().timestamp() / 60,
+        };
+        if is_stormy {
+            let route = self.random.choice([
+                "files/upload_session/*",
+                "files/delete_batch*",
+                "nms/backups/*",
+            ]);
+            let nth = self.random.u64(1..4);
+            let on = On::from_nth(route.unwrap(), nth);
+            let action = self
+                .random
+                .choice([Action::AnswerLost, faults::server_error()])
+                .unwrap();
+            self.world.dropbox.inject(on.clone(), action.clone());
+            self.world.uisp.inject(on, action);
+        }
+        let ended = self.world.run();
+        self.world.dropbox.traffic().clear_faults();
+        self.world.uisp.traffic().clear_faults();
+        let verdict = self.memory.judge(&sight);
+        self.held += verdict.newly_held;
+        let after = self.managed();
+        let gone: BTreeSet<String> = before
+            .keys()
+            .filter(|name| !after.contains_key(*name))
+            .cloned()
+            .collect();
+        assert!(
+            gone.is_subset(&verdict.goes),
+            "{gone:?} went, {verdict:?}\n{}",
+            self.told()
+        );
+        self.deleted += gone.len();
+        for name in &gone {
+            let id = &before[name];
+            assert!(
+                !self.strangers.contains(id),
+                "{id} was unknown\n{}",
+                self.told()
+            );
+            self.memory.held.remove(id);
+        }
+        for (path, file) in &self.foreign {
+            assert_eq!(
+                self.world.dropbox.file(path).as_ref(),
+                Some(file),
+                "{}",
+                self.told()
+            );
+        }
+        if is_stormy && ended.code == Some(1) {
+            // What is on hold is what the program says: deletions may have been done in part.
+            return;
+        }
+        assert_eq!(ended.code, Some(0), "{}", self.told());
+        assert_eq!(gone, verdict.goes, "{}", self.told());
+        self.is_confirmed = self.world.config()["confirmCleanup"] == json!(true);
+        let on_hold = self
+            .state()
+            .map(|state| state["on_hold"].clone())
+            .unwrap_or_default();
+        assert_eq!(on_hold, json!(self.memory.held), "{}", self.told());
+    }
+
+    fn state(&self) -> Option<Value> {
+        let content = fs::read(self.world.data("state.json")).ok()?;
+        Some(serde_json::from_slice(&content).unwrap())
+    }
+
+    fn put_state(&self, state: Option<&Value>) {
+        let path = self.world.data("state.json");
+        match state {
+            Some(state) => fs::write(path, state.to_string()).unwrap(),
+            None => {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn shift(memory: &mut Memory, days: i64) {
+    for since in memory.met.values_mut().flatten() {
+        *since -= days * DAY;
+    }
+    for listed in memory.last_listed.values_mut() {
+        *listed -= days * DAY;
+    }
+}
+
+/// The same state, with every time in it so many days earlier.
+fn in_the_past(state: &Value, days: i64) -> Value {
+    match state {
+        Value::String(text) => match text.parse::<DateTime<Utc>>() {
+            Ok(time) => json!(time - TimeDelta::days(days)),
+            Err(_) => state.clone(),
+        },
+        Value::Array(items) => items.iter().map(|item| in_the_past(item, days)).collect(),
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(key, value)| (key.clone(), in_the_past(value, days)));
+            Value::Object(fields.collect())
+        }
+        _ => state.clone(),
+    }
+}

@@ -1,0 +1,18 @@
+//! What holds without starting the program: its rules and parsers, the page in every state, and the files of the
+//! repository against each other.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by a panic, also in its helpers"
+)]
+
+mod architecture;
+mod docs;
+mod licences;
+mod model;
+mod parsers;
+mod planner;
+mod reliability;
+mod states;

@@ -1,0 +1,696 @@
+//! The planner: each rule of deletion by example, then all of them over generated worlds.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backup_sync_dropbox::backup_id::{BackupId, Version};
+use backup_sync_dropbox::dropbox::content_hash::ContentHash;
+use backup_sync_dropbox::dropbox::files::{Entry, FileMetadata};
+use backup_sync_dropbox::mirror::names::Naming;
+use backup_sync_dropbox::mirror::plan::{KeepReason, Plan, Unfit, World};
+use backup_sync_dropbox::source::{Backup, Listing};
+use backup_sync_dropbox::state::{Mirrored, Seen};
+use backup_sync_dropbox::zone::Zone;
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::prelude::*;
+
+/// UISP's.
+const NAMING: Naming = Naming::Dated(Zone::UTC);
+
+/// A world that owns its parts.
+#[derive(Clone, Debug)]
+struct Case {
+    listing: Listing,
+    entries: Vec<Entry>,
+    seen: BTreeMap<BackupId, Seen>,
+    on_hold: BTreeSet<BackupId>,
+    mirrored: BTreeMap<BackupId, Mirrored>,
+    confirm_cleanup: bool,
+    keep_deleted_days: u32,
+    naming: Naming,
+    now: DateTime<Utc>,
+}
+
+fn id(text: &str) -> BackupId {
+    BackupId::of_path(text).unwrap()
+}
+
+fn day(number: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::days(number)
+}
+
+fn backup(text: &str, finished: bool) -> Backup {
+    Backup {
+        id: id(text),
+        finished,
+        created_at: day(-100),
+        version: None,
+    }
+}
+
+fn file(name: &str) -> FileMetadata {
+    FileMetadata {
+        name: name.into(),
+        path_lower: Some(format!("/{}", name.to_lowercase())),
+        rev: "015f0000000000000000001".into(),
+        size: 1,
+        content_hash: Some(ContentHash::of(b"x")),
+        server_modified: None,
+    }
+}
+
+fn name(text: &str) -> String {
+    NAMING.file_name(&backup(text, true))
+}
+
+fn mirrored() -> Mirrored {
+    Mirrored {
+        rev: "015f0000000000000000001".into(),
+        content_hash: ContentHash::of(b"x"),
+        bytes: 1,
+        verified_at: day(-1),
+        version: None,
+    }
+}
+
+impl Case {
+    /// All of `ids` are in Dropbox, verified and seen; those of `listed` are finished at the source.
+    fn new(ids: &[&str], listed: &[&str]) -> Self {
+        Self {
+            listing: Listing {
+                backups: listed.iter().map(|id| backup(id, true)).collect(),
+                ..Listing::default()
+            },
+            entries: ids.iter().map(|id| Entry::File(file(&name(id)))).collect(),
+            seen: ids.iter().map(|text| (id(text), Seen::default())).collect(),
+            on_hold: BTreeSet::new(),
+            mirrored: ids.iter().map(|text| (id(text), mirrored())).collect(),
+            confirm_cleanup: false,
+            keep_deleted_days: 0,
+            naming: NAMING,
+            now: day(0),
+        }
+    }
+
+    /// The same for a folder of files, each one byte long.
+    fn of_folder(ids: &[&str], listed: &[&str]) -> Self {
+        let mut case = Self::new(ids, listed);
+        case.naming = Naming::Paths;
+        case.entries = ids.iter().map(|id| Entry::File(file(id))).collect();
+        for backup in &mut case.listing.backups {
+            backup.version = version(1, 0);
+        }
+        for mirrored in case.mirrored.values_mut() {
+            mirrored.version = version(1, 0);
+        }
+        case
+    }
+
+    fn plan(&self) -> Plan {
+        Plan::new(&World {
+            listing: &self.listing,
+            entries: &self.entries,
+            seen: &self.seen,
+            on_hold: &self.on_hold,
+            mirrored: &self.mirrored,
+            confirm_cleanup: self.confirm_cleanup,
+            keep_deleted_days: self.keep_deleted_days,
+            naming: self.naming,
+            now: self.now,
+        })
+    }
+
+    /// The world after a run that did everything it planned.
+    fn after(&self, plan: &Plan) -> Self {
+        let mut next = self.clone();
+        next.seen.clone_from(&plan.seen);
+        next.on_hold.clone_from(&plan.on_hold);
+        for upload in &plan.uploads {
+            let version = upload.backup.version;
+            if let Some(replaced) = &upload.replaces {
+                next.remove(&replaced.file.name);
+            }
+            let mut file = file(&upload.name);
+            file.size = version.map_or(1, |version| version.bytes);
+            next.entries.push(Entry::File(file));
+            next.remember(&upload.backup);
+        }
+        for verification in &plan.verifications {
+            next.remember(&verification.backup);
+        }
+        for deletion in plan.deletions_after(true) {
+            next.remove(&deletion.file.name);
+            next.on_hold.remove(&deletion.id);
+        }
+        next
+    }
+
+    fn remove(&mut self, name: &str) {
+        let is_it = |entry: &Entry| matches!(entry, Entry::File(file) if file.name == name);
+        self.entries.retain(|entry| !is_it(entry));
+    }
+
+    fn remember(&mut self, backup: &Backup) {
+        let version = backup.version;
+        let mirrored = Mirrored {
+            version,
+            ..mirrored()
+        };
+        self.mirrored.insert(backup.id.clone(), mirrored);
+    }
+
+    /// Ids of the managed files, with repetitions.
+    fn managed(&self) -> Vec<BackupId> {
+        self.entries
+            .iter()
+            .filter_map(|entry| match entry {
+                Entry::File(file) => self.naming.recognise(&file.name),
+                Entry::Other(_) => None,
+            })
+            .collect()
+    }
+}
+
+/// A version of so many bytes, written on such a day.
+fn version(bytes: u64, written: i64) -> Option<Version> {
+    let modified_at = day(-100 + written);
+    Some(Version { bytes, modified_at })
+}
+
+fn deleted(plan: &Plan) -> Vec<&str> {
+    plan.deletions_after(true)
+        .iter()
+        .map(|deletion| deletion.id.as_str())
+        .collect()
+}
+
+fn kept(plan: &Plan, reason: KeepReason) -> usize {
+    plan.kept_as(reason).count()
+}
+
+#[test]
+fn a_backup_that_is_gone_is_deleted() {
+    let plan = Case::new(&["a", "b", "c"], &["a", "b"]).plan();
+    assert_eq!(deleted(&plan), ["c"]);
+    assert_eq!(plan.unchanged, 2);
+}
+
+#[test]
+fn rule_1_only_managed_files_in_the_folder_itself_are_deleted() {
+    let mut case = Case::new(&["a", "b"], &["a"]);
+    for foreign in [
+        "holiday.jpg",
+        "unms-backup-20260101-0000_b.unms.bak",
+        "b",
+        "unms-backup-99999999-0000_b.unms",
+    ] {
+        case.entries.push(Entry::File(file(foreign)));
+    }
+    case.entries.push(Entry::Other(name("c")));
+    case.seen.insert(id("c"), Seen::default());
+    assert_eq!(deleted(&case.plan()), ["b"]);
+}
+
+#[test]
+fn rule_2_a_list_with_a_bad_row_deletes_nothing() {
+    let mut case = Case::new(&["a", "b"], &["a"]);
+    case.listing.problems.push("row 2: it has no id".into());
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(plan.unfit, Some(Unfit::BadRows));
+    assert_eq!(kept(&plan, KeepReason::ListUnfit), 1);
+    assert_eq!(plan.seen, case.seen, "nothing is dated or forgotten either");
+}
+
+#[test]
+fn rule_3_a_listed_id_is_protected_in_any_state() {
+    let mut case = Case::new(&["a", "b", "C"], &["a"]);
+    case.listing.backups.push(backup("b", false));
+    case.listing.backups.push(backup("c", false));
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(kept(&plan, KeepReason::Unfinished), 2);
+}
+
+#[test]
+fn rule_4_a_list_without_a_finished_backup_deletes_nothing() {
+    let mut case = Case::new(&["a"], &[]);
+    assert!(deleted(&case.plan()).is_empty());
+    case.listing.backups.push(backup("b", false));
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(plan.unfit, Some(Unfit::NothingFinished));
+}
+
+#[test]
+fn rule_5_an_id_that_was_never_seen_is_kept() {
+    let mut case = Case::new(&["a", "b"], &["a"]);
+    case.seen.remove(&id("b"));
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(kept(&plan, KeepReason::NeverSeen), 1);
+}
+
+#[test]
+fn rule_6_a_failed_upload_keeps_everything() {
+    let plan = Case::new(&["a", "b"], &["a", "new"]).plan();
+    assert_eq!(deleted(&plan), ["b"]);
+    assert!(plan.deletions_after(false).is_empty());
+}
+
+#[test]
+fn rule_7_a_deleted_backup_stays_for_the_days_configured() {
+    let mut case = Case::new(&["a", "b"], &["a"]);
+    case.keep_deleted_days = 3;
+    for age in 0..3 {
+        case.now = day(age);
+        let plan = case.plan();
+        assert!(deleted(&plan).is_empty(), "day {age}");
+        assert_eq!(kept(&plan, KeepReason::RetainedUntil(day(3))), 1);
+        case = case.after(&plan);
+    }
+    case.now = day(3);
+    assert_eq!(deleted(&case.plan()), ["b"]);
+}
+
+#[test]
+fn rule_7_the_days_begin_anew_when_a_backup_was_listed_again() {
+    let mut case = Case::new(&["a", "b"], &["a"]);
+    case.keep_deleted_days = 3;
+    case = case.after(&case.plan());
+    case.listing.backups.push(backup("b", true));
+    case = case.after(&case.plan());
+    case.listing.backups.pop();
+    case.now = day(10);
+    assert!(deleted(&case.plan()).is_empty());
+}
+
+#[test]
+fn rule_8_most_of_the_mirror_is_put_on_hold() {
+    let case = Case::new(&["a", "b", "c", "d", "e", "f"], &["a", "b"]);
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(kept(&plan, KeepReason::OnHold), 4);
+    assert_eq!(plan.on_hold.len(), 4);
+}
+
+#[test]
+fn rule_8_half_of_the_mirror_and_three_files_are_not_suspicious() {
+    let half = Case::new(
+        &["a", "b", "c", "d", "e", "f", "g", "h"],
+        &["a", "b", "c", "d"],
+    );
+    assert_eq!(deleted(&half.plan()).len(), 4);
+    let three = Case::new(&["a", "b", "c", "d"], &["a"]);
+    assert_eq!(deleted(&three.plan()).len(), 3);
+}
+
+#[test]
+fn rule_8_a_hold_stays_when_the_share_shrinks() {
+    let mut case = Case::new(&["a", "b", "c", "d", "e", "f"], &["a", "b"]);
+    case = case.after(&case.plan());
+    for new in ["n1", "n2", "n3", "n4", "n5", "n6"] {
+        case.listing.backups.push(backup(new, true));
+    }
+    case = case.after(&case.plan());
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(kept(&plan, KeepReason::OnHold), 4);
+    // What goes missing now is an ordinary deletion.
+    case.listing.backups.retain(|backup| backup.id != id("n1"));
+    assert_eq!(deleted(&case.plan()), ["n1"]);
+}
+
+#[test]
+fn rule_8_what_is_on_hold_counts_with_what_is_new() {
+    let mut case = Case::new(&["a", "b", "c", "d", "e", "f", "g"], &["a", "b", "c"]);
+    case = case.after(&case.plan());
+    assert_eq!(case.on_hold.len(), 4);
+    case.listing.backups.retain(|backup| backup.id != id("c"));
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(plan.on_hold.len(), 5);
+}
+
+#[test]
+fn rule_8_an_id_listed_again_leaves_the_hold() {
+    let mut case = Case::new(&["a", "b", "c", "d", "e", "f"], &["a", "b"]);
+    case = case.after(&case.plan());
+    case.listing.backups.push(backup("c", true));
+    let plan = case.plan();
+    assert!(!plan.on_hold.contains(&id("c")));
+    assert_eq!(plan.on_hold.len(), 3);
+}
+
+#[test]
+fn rule_8_the_admins_word_counts_for_what_was_on_hold() {
+    let mut case = Case::new(&["a", "b", "c", "d", "e", "f"], &["a", "b"]);
+    case.confirm_cleanup = true;
+    assert!(
+        deleted(&case.plan()).is_empty(),
+        "nothing was on hold when the box was ticked"
+    );
+    case = case.after(&case.plan());
+    assert_eq!(deleted(&case.plan()).len(), 4);
+    let kept_back = case.plan();
+    assert_eq!(
+        kept_back.on_hold.len(),
+        4,
+        "they stay on hold until they are gone"
+    );
+}
+
+#[test]
+fn a_changed_timezone_uploads_nothing_again() {
+    let mut case = Case::new(&["a"], &["a"]);
+    case.entries = vec![Entry::File(file("unms-backup-20010101-0000_a.unms"))];
+    let plan = case.plan();
+    assert!(plan.uploads.is_empty() && plan.verifications.is_empty());
+}
+
+#[test]
+fn newest_backups_go_first() {
+    let mut case = Case::new(&[], &["old", "new", "middle"]);
+    for (backup, age) in case.listing.backups.iter_mut().zip([-3, -1, -2]) {
+        backup.created_at = day(age);
+    }
+    let plan = case.plan();
+    let order: Vec<&str> = plan.uploads.iter().map(|u| u.backup.id.as_str()).collect();
+    assert_eq!(order, ["new", "middle", "old"]);
+}
+
+#[test]
+fn a_file_that_changed_since_it_was_verified_is_verified_again() {
+    let mut case = Case::new(&["a"], &["a"]);
+    if let Some(Entry::File(file)) = case.entries.first_mut() {
+        file.content_hash = Some(ContentHash::of(b"other"));
+    }
+    assert_eq!(case.plan().verifications.len(), 1);
+}
+
+// ---- backups that change ----
+
+#[test]
+fn a_version_that_is_known_is_not_looked_at_again() {
+    let case = Case::of_folder(&["a/b", "c"], &["a/b", "c"]);
+    let plan = case.plan();
+    assert_eq!(plan.unchanged, 2);
+    assert!(plan.uploads.is_empty() && plan.verifications.is_empty());
+}
+
+#[test]
+fn another_version_of_another_length_replaces_exactly_the_file_that_is_there() {
+    let mut case = Case::of_folder(&["a"], &["a"]);
+    case.listing.backups[0].version = version(9, 1);
+    let plan = case.plan();
+    let replaced = plan.uploads[0].replaces.as_ref().unwrap();
+    assert_eq!(Entry::File(replaced.file.clone()), case.entries[0]);
+    assert!(replaced.is_outdated);
+}
+
+#[test]
+fn another_version_of_the_same_length_is_read_before_it_is_sent() {
+    let mut case = Case::of_folder(&["a"], &["a"]);
+    case.listing.backups[0].version = version(1, 1);
+    let plan = case.plan();
+    assert!(plan.uploads.is_empty());
+    assert!(plan.verifications[0].is_outdated);
+    assert_eq!(case.after(&plan).plan().unchanged, 1);
+}
+
+#[test]
+fn a_file_that_this_program_did_not_put_there_is_no_outdated_copy() {
+    for bytes in [1, 9] {
+        let mut case = Case::of_folder(&["a"], &["a"]);
+        case.mirrored.clear();
+        case.listing.backups[0].version = version(bytes, 0);
+        let plan = case.plan();
+        let upload = plan
+            .uploads
+            .first()
+            .and_then(|upload| upload.replaces.as_ref());
+        let verification = plan.verifications.first();
+        assert_eq!(upload.is_some(), bytes == 9);
+        assert!(!upload.is_some_and(|replaced| replaced.is_outdated));
+        assert!(!verification.is_some_and(|verification| verification.is_outdated));
+    }
+}
+
+#[test]
+fn an_unfinished_version_replaces_nothing_and_protects_its_copy() {
+    let mut case = Case::of_folder(&["a", "b"], &["a", "b"]);
+    case.listing.backups[0].version = version(0, 1);
+    case.listing.backups[0].finished = false;
+    let plan = case.plan();
+    assert!(plan.uploads.is_empty() && plan.verifications.is_empty());
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(kept(&plan, KeepReason::Unfinished), 1);
+}
+
+#[test]
+fn less_than_half_is_a_sudden_shrink() {
+    for (before, after, is_sudden) in [(9, 4, true), (9, 5, false), (10, 5, false), (2, 9, false)] {
+        let mut case = Case::of_folder(&["a"], &["a"]);
+        if let Entry::File(file) = &mut case.entries[0] {
+            file.size = before;
+        }
+        case.listing.backups[0].version = version(after, 1);
+        let shrink = case.plan().uploads[0].sudden_shrink();
+        assert_eq!(shrink, is_sudden.then_some((before, after)));
+    }
+}
+
+#[test]
+fn a_path_is_the_same_in_every_letter_case_and_form_of_accents() {
+    let mut case = Case::of_folder(&["Archive/caf\u{e9}", "b"], &["archive/cafe\u{301}", "b"]);
+    assert_eq!(case.plan().unchanged, 2);
+    assert!(deleted(&case.plan()).is_empty());
+    case.listing.backups.remove(0);
+    assert_eq!(deleted(&case.plan()), ["Archive/caf\u{e9}"]);
+}
+
+// ---- generated worlds ----
+
+const IDS: [&str; 14] = [
+    "a",
+    "b",
+    "c",
+    "d",
+    "e",
+    "f",
+    "g",
+    "h",
+    "A1",
+    "a2",
+    "00000000-0000-4000-8000-000000000001",
+    "x-y",
+    "Z",
+    "9",
+];
+
+fn case() -> impl Strategy<Value = Case> {
+    // For each id: at the source (no, unfinished, finished), files in Dropbox, seen (no, listed
+    // lately, missing for some days), on hold, verified, verified file unchanged.
+    let item = (
+        0..3u8,
+        prop_oneof![2 => Just(0usize), 5 => Just(1), 1 => Just(2)],
+        prop_oneof![1 => Just(None), 4 => (-5..12i64).prop_map(Some)],
+        prop::bool::weighted(0.15),
+        prop::bool::weighted(0.8),
+        prop::bool::weighted(0.9),
+        // In a folder: what is remembered is the version there is, and its length.
+        prop::bool::weighted(0.8),
+        prop_oneof![4 => Just(1u64), 1 => Just(0), 1 => Just(7)],
+    );
+    (
+        prop::collection::vec(item, IDS.len()),
+        prop::collection::vec("[a-z_.-]{1,30}", 0..3),
+        prop::bool::weighted(0.1),
+        any::<bool>(),
+        prop_oneof![3 => Just(0u32), 1 => 1..10u32],
+        any::<bool>(),
+    )
+        .prop_map(
+            |(items, foreign, bad_row, confirm_cleanup, keep_deleted_days, is_folder)| {
+                let mut case = Case::new(&[], &[]);
+                case.confirm_cleanup = confirm_cleanup;
+                if is_folder {
+                    case.naming = Naming::Paths;
+                }
+                case.keep_deleted_days = keep_deleted_days;
+                if bad_row {
+                    case.listing.problems.push("row 1: it has no id".into());
+                }
+                for name in foreign {
+                    // In a folder every path is managed; nobody has seen these.
+                    let folder = if is_folder { "foreign/" } else { "" };
+                    case.entries
+                        .push(Entry::File(file(&format!("{folder}x{name}"))));
+                }
+                for (text, (source, files, seen, on_hold, verified, unchanged, same, bytes)) in
+                    IDS.iter().zip(items)
+                {
+                    // In Dropbox a path has one file.
+                    let files = if is_folder { files.min(1) } else { files };
+                    if source > 0 {
+                        let mut backup = backup(text, source == 2);
+                        if is_folder {
+                            backup.version = version(bytes, 1);
+                            backup.finished &= bytes > 0;
+                        }
+                        case.listing.backups.push(backup);
+                    }
+                    for copy in 0..files {
+                        let mut file = if is_folder {
+                            file(text)
+                        } else {
+                            file(&format!("unms-backup-2026010{}-0000_{text}.unms", copy + 1))
+                        };
+                        if !unchanged {
+                            file.content_hash = Some(ContentHash::of(b"changed"));
+                        }
+                        case.entries.push(Entry::File(file));
+                    }
+                    if let Some(age) = seen {
+                        let missing_since = (age >= 0).then(|| day(-age));
+                        case.seen.insert(id(text), Seen { missing_since });
+                    }
+                    if on_hold {
+                        case.on_hold.insert(id(text));
+                    }
+                    if verified && files > 0 {
+                        let known = if same {
+                            version(bytes, 1)
+                        } else {
+                            version(1, 0)
+                        };
+                        let known = Mirrored {
+                            version: known.filter(|_| is_folder),
+                            ..mirrored()
+                        };
+                        case.mirrored.insert(id(text), known);
+                    }
+                }
+                case
+            },
+        )
+}
+
+/// Cases per property; more with `PROPTEST_CASES`, as the soak test sets it.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(cases.unwrap_or(4000))
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn nothing_is_deleted_that_a_rule_protects(case in case()) {
+        let plan = case.plan();
+        prop_assert!(plan.deletions_after(false).is_empty());
+        let finished = case.listing.backups.iter().any(|backup| backup.finished);
+        for deletion in plan.deletions_after(true) {
+            let in_folder = case.entries.contains(&Entry::File(deletion.file.clone()));
+            prop_assert!(in_folder);
+            prop_assert_eq!(case.naming.recognise(&deletion.file.name), Some(deletion.id.clone()));
+            prop_assert!(case.listing.problems.is_empty());
+            prop_assert!(finished);
+            prop_assert!(!case.listing.backups.iter().any(|backup| backup.id == deletion.id));
+            let seen = case.seen.get(&deletion.id);
+            prop_assert!(seen.is_some());
+            let since = seen.and_then(|seen| seen.missing_since).unwrap_or(case.now);
+            let days = TimeDelta::days(i64::from(case.keep_deleted_days));
+            prop_assert!(since + days <= case.now);
+            prop_assert!(case.confirm_cleanup || !case.on_hold.contains(&deletion.id));
+        }
+        let unconfirmed = plan
+            .deletions_after(true)
+            .iter()
+            .filter(|deletion| !case.on_hold.contains(&deletion.id))
+            .count();
+        prop_assert!(unconfirmed <= 3 || unconfirmed * 2 <= case.managed().len());
+    }
+
+    #[test]
+    fn only_finished_backups_are_sent_and_only_what_is_there_is_replaced(case in case()) {
+        let plan = case.plan();
+        for upload in &plan.uploads {
+            prop_assert!(upload.backup.finished);
+            let there = |file: &FileMetadata| case.entries.contains(&Entry::File(file.clone()));
+            match &upload.replaces {
+                Some(replaced) => {
+                    prop_assert!(there(&replaced.file));
+                    prop_assert_eq!(&upload.name, &replaced.file.name);
+                    prop_assert!(case.naming.recognise(&upload.name) == Some(upload.backup.id.clone()));
+                }
+                None => prop_assert!(!case.managed().contains(&upload.backup.id)),
+            }
+        }
+        for verification in &plan.verifications {
+            prop_assert!(verification.backup.finished);
+        }
+        let replaced = plan.uploads.iter().filter_map(|upload| upload.replaces.as_ref());
+        let touched = replaced.map(|replaced| &replaced.file);
+        let touched: Vec<_> = touched.chain(plan.verifications.iter().map(|v| &v.file)).collect();
+        for deletion in plan.deletions_after(true) {
+            prop_assert!(!touched.contains(&&deletion.file));
+        }
+    }
+
+    #[test]
+    fn a_second_run_on_an_unchanged_world_plans_nothing(case in case()) {
+        let mut next = case.after(&case.plan());
+        // Verified means equal: what differed has been replaced.
+        for entry in &mut next.entries {
+            if let Entry::File(file) = entry {
+                file.content_hash = Some(ContentHash::of(b"x"));
+            }
+        }
+        let plan = next.plan();
+        prop_assert!(plan.uploads.is_empty());
+        prop_assert!(plan.verifications.is_empty());
+        // Only what the first run put on hold may follow, and only with the admin's word.
+        for deletion in plan.deletions_after(true) {
+            prop_assert!(case.confirm_cleanup && next.on_hold.contains(&deletion.id));
+        }
+        let third = next.after(&plan);
+        prop_assert!(third.plan().deletions_after(true).is_empty());
+    }
+
+    #[test]
+    fn after_a_good_run_the_managed_files_are_the_finished_backups(case in case()) {
+        let plan = case.plan();
+        let next = case.after(&plan);
+        let managed: BTreeSet<BackupId> = next.managed().into_iter().collect();
+        let finished: BTreeSet<BackupId> = case
+            .listing
+            .backups
+            .iter()
+            .filter(|backup| backup.finished)
+            .map(|backup| backup.id.clone())
+            .collect();
+        prop_assert!(managed.is_superset(&finished));
+        let kept: BTreeSet<BackupId> =
+            plan.kept.iter().filter_map(|kept| case.naming.recognise(&kept.name)).collect();
+        let others: BTreeSet<BackupId> = managed.difference(&finished).cloned().collect();
+        prop_assert_eq!(others, kept, "what stays without a backup is named with its reason");
+    }
+
+    #[test]
+    fn the_order_of_the_listings_does_not_matter(case in case(), seed in any::<u64>()) {
+        let mut shuffled = case.clone();
+        let mut random = fastrand::Rng::with_seed(seed);
+        random.shuffle(&mut shuffled.entries);
+        random.shuffle(&mut shuffled.listing.backups);
+        let sorted = |mut plan: Plan| {
+            plan.kept.sort_by(|a, b| a.name.cmp(&b.name));
+            plan
+        };
+        prop_assert_eq!(sorted(case.plan()), sorted(shuffled.plan()));
+    }
+}

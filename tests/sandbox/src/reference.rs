@@ -1,0 +1,154 @@
+//! The reference: what a run must delete, and what it must leave, from the eight rules alone.
+//!
+//! It judges file by file and knows nothing of plans, hashes or requests. Times are minutes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an installation may remember. It is lost with the state and restored with a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Ids met in the host's list, and since when a complete list lacks them.
+    pub met: BTreeMap<String, Option<i64>>,
+    /// Ids that wait for the admin's word.
+    pub held: BTreeSet<String>,
+    /// When an id was last seen in a list; only for checking, the rules do not need it.
+    pub last_listed: BTreeMap<String, i64>,
+}
+
+/// What a run can see.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// The host's list: id, and whether the backup is finished.
+    pub list: BTreeMap<String, bool>,
+    /// Whether the list had rows that made no sense.
+    pub has_bad_rows: bool,
+    /// Managed files: name and id. What is foreign is not even looked at (rule 1).
+    pub files: BTreeMap<String, String>,
+    /// `keepDeletedDays`, in minutes.
+    pub keep: i64,
+    /// `confirmCleanup`.
+    pub is_confirmed: bool,
+    /// The run's time: never earlier than what the installation remembers.
+    pub now: i64,
+}
+
+/// What the rules say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Names of files that go if nothing fails. Nothing else may ever go.
+    pub goes: BTreeSet<String>,
+    /// Finished backups without a file: they must be there afterwards.
+    pub missing: BTreeSet<String>,
+    /// Files that were put on hold by this run.
+    pub newly_held: usize,
+}
+
+/// So many deletions are never suspicious.
+const UNSUSPICIOUS: usize = 3;
+
+impl Memory {
+    /// Judges one run, and remembers what it saw.
+    pub fn judge(&mut self, sight: &Sight) -> Verdict {
+        // Rules 2 and 4.
+        let is_fit = !sight.has_bad_rows && sight.list.values().any(|finished| *finished);
+        for id in sight.list.keys() {
+            self.met.insert(id.clone(), None);
+            self.last_listed.insert(id.clone(), sight.now);
+            self.held.remove(id);
+        }
+        if is_fit {
+            let matters = |id: &String| {
+                sight.list.contains_key(id) || sight.files.values().any(|file| file == id)
+            };
+            self.met.retain(|id, _| matters(id));
+            self.held.retain(|id| matters(id));
+            for (_, since) in self
+                .met
+                .iter_mut()
+                .filter(|(id, _)| !sight.list.contains_key(*id))
+            {
+                *since = Some(since.unwrap_or(sight.now));
+            }
+        }
+        let passes_1_to_7 = |id: &String| {
+            is_fit
+                && !sight.list.contains_key(id)
+                && self
+                    .met
+                    .get(id)
+                    .is_some_and(|since| since.is_some_and(|since| since + sight.keep <= sight.now))
+        };
+        let due: Vec<(&String, &String)> = sight
+            .files
+            .iter()
+            .filter(|(_, id)| passes_1_to_7(id))
+            .collect();
+        let (held, fresh): (Vec<_>, Vec<_>) =
+            due.iter().partition(|(_, id)| self.held.contains(*id));
+
+        // Rule 8. The share is that of the files which this installation could ever delete: another
+        // server's files in the same folder must not make its own losses look small.
+        let own = sight
+            .files
+            .values()
+            .filter(|id| self.met.contains_key(*id))
+            .count();
+        let counted = if sight.is_confirmed {
+            fresh.len()
+        } else {
+            due.len()
+        };
+        let is_suspicious = counted > UNSUSPICIOUS && 2 * counted > own;
+
+        let mut verdict = Verdict {
+            newly_held: if is_suspicious { fresh.len() } else { 0 },
+            ..Verdict::default()
+        };
+        if sight.is_confirmed {
+            verdict
+                .goes
+                .extend(held.iter().map(|(name, _)| (*name).clone()));
+        }
+        if is_suspicious {
+            self.held.extend(fresh.iter().map(|(_, id)| (*id).clone()));
+        } else {
+            verdict
+                .goes
+                .extend(fresh.iter().map(|(name, _)| (*name).clone()));
+        }
+        let finished = sight.list.iter().filter(|(_, finished)| **finished);
+        verdict.missing = finished
+            .map(|(id, _)| id.clone())
+            .filter(|id| !sight.files.values().any(|file| file == id))
+            .collect();
+        verdict
+    }
+}
+
+/// Runs `history` with many seeds, or with the one that `MODEL_SEED` names.
+pub fn for_each_seed(histories: u64, mut history: impl FnMut(u64)) {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .map(|text: String| text.parse().unwrap())
+    };
+    if let Some(seed) = number("MODEL_SEED") {
+        return history(seed);
+    }
+    // Fixed seeds: the same commit is judged the same way everywhere. More histories reach further.
+    for seed in 0..number("MODEL_HISTORIES").unwrap_or(histories) {
+        history(seed);
+    }
+}
+
+/// Names the seed when a history fails.
+pub struct Seed(pub u64, pub &'static str);
+
+impl Drop for Seed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self(seed, test) = self;
+            eprintln!("replay with: MODEL_SEED={seed} cargo test {test}");
+        }
+    }
+}
