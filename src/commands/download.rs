@@ -9,7 +9,7 @@ use super::{Call, Command, End, Failure, dropbox_failure, harmless, say, unlimit
 use crate::clock::Stopwatch;
 use crate::dropbox::content_hash::{ContentHasher, Digested};
 use crate::dropbox::download::Download;
-use crate::dropbox::files::{Entry, FileMetadata};
+use crate::dropbox::files::{FileMetadata, ListedFile};
 use crate::dropbox::{self, Dropbox};
 use crate::mirror::names::{self, Naming};
 use crate::mirror::survey;
@@ -122,20 +122,18 @@ fn run(call: &Call) -> Result<End, Failure> {
 
 /// The file that `wanted` means.
 fn choose<'a>(
-    entries: &'a [Entry],
+    files: &'a [ListedFile],
     wanted: &str,
     naming: Naming,
-) -> Result<&'a FileMetadata, Failure> {
-    let files: Vec<&FileMetadata> = entries.iter().filter_map(Entry::file).collect();
+) -> Result<&'a ListedFile, Failure> {
     let backups = || {
         files
             .iter()
-            .copied()
             .filter(|file| naming.recognise(&file.name).is_some())
     };
     if wanted == LATEST {
-        let newest =
-            backups().max_by_key(|file| (names::time_in(&file.name), file.server_modified));
+        let newest = backups()
+            .max_by_key(|file| (names::time_in(&file.name), file.metadata.server_modified));
         return newest.ok_or_else(|| Failure("There is no backup in the mirror folder in Dropbox. If \"dropboxFolder\" is set in the configuration, check that it names the right folder.".into()));
     }
     if let Some(file) = files
@@ -145,7 +143,7 @@ fn choose<'a>(
         return Ok(file);
     }
     let part = wanted.to_ascii_lowercase();
-    let found: Vec<&FileMetadata> = backups()
+    let found: Vec<&ListedFile> = backups()
         .filter(|file| file.name.to_ascii_lowercase().contains(&part))
         .collect();
     match found.as_slice() {
@@ -164,7 +162,7 @@ fn choose<'a>(
 }
 
 /// Where a file goes.
-fn target(destination: Option<&Path>, file: &FileMetadata) -> Result<PathBuf, Failure> {
+fn target(destination: Option<&Path>, file: &ListedFile) -> Result<PathBuf, Failure> {
     // The name comes from outside: only its last component, which cannot lead elsewhere.
     let own = Path::new(&file.name).file_name();
     let own = own.ok_or_else(|| {
@@ -184,7 +182,7 @@ fn target(destination: Option<&Path>, file: &FileMetadata) -> Result<PathBuf, Fa
 struct Content<'a> {
     dropbox: &'a Dropbox,
     path: String,
-    file: &'a FileMetadata,
+    file: &'a ListedFile,
 }
 
 impl Content<'_> {
@@ -214,7 +212,7 @@ impl Content<'_> {
             return Ok(());
         }
         let took = Stopwatch::start();
-        let mut part = Part::open(target, self.file)?;
+        let mut part = Part::open(target, &self.file.metadata)?;
         let mut hasher = ContentHasher::default();
         let held = part.hash(&mut hasher)?;
         self.fetch(held, &mut hasher, &mut part.file)
@@ -231,7 +229,7 @@ impl Content<'_> {
             "Downloaded \"{}\" to {} ({} in {}); its content hash is right.",
             self.file.name,
             target.display(),
-            text::bytes(self.file.size - held),
+            text::bytes(self.file.metadata.size - held),
             text::duration(took.elapsed())
         ))?;
         Ok(())
@@ -244,8 +242,13 @@ impl Content<'_> {
         hasher: &mut ContentHasher,
         sink: &mut impl Write,
     ) -> Result<(), Fault> {
-        let mut download = Download::new(self.dropbox, self.path.clone(), self.file, begin);
-        let bar = ProgressBar::new(&harmless(&self.file.name), begin, Some(self.file.size));
+        let mut download =
+            Download::new(self.dropbox, self.path.clone(), &self.file.metadata, begin);
+        let bar = ProgressBar::new(
+            &harmless(&self.file.name),
+            begin,
+            Some(self.file.metadata.size),
+        );
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
             bar.advance_to(download.position());
@@ -276,9 +279,10 @@ impl Content<'_> {
         // Declared optional; every stored file has been seen to have one.
         let hash_is_right = self
             .file
+            .metadata
             .content_hash
             .is_none_or(|hash| hash == digested.content_hash);
-        digested.bytes == self.file.size && hash_is_right
+        digested.bytes == self.file.metadata.size && hash_is_right
     }
 
     /// Whether the target has the content already. One that differs is an error unless it is replaced.
@@ -301,7 +305,7 @@ impl Content<'_> {
                 target.display()
             )));
         }
-        if metadata.len() == self.file.size {
+        if metadata.len() == self.file.metadata.size {
             let mut hasher = ContentHasher::default();
             hash(&mut file, &mut hasher).map_err(failed)?;
             if self.is_right(hasher.finish()) {

@@ -137,7 +137,7 @@ impl Action<'_> {
             "action": self.word,
             "name": self.item.name,
             "id": self.item.id,
-            "size": self.item.file.as_ref().map(|file| file.size),
+            "size": self.item.file.as_ref().map(|file| file.metadata.size),
             "reason": self.reason,
         })
     }

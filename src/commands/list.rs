@@ -88,7 +88,7 @@ fn line(item: &Item, view: &View) -> String {
     let size = item
         .file
         .as_ref()
-        .map_or_else(|| "-".into(), |file| text::bytes(file.size));
+        .map_or_else(|| "-".into(), |file| text::bytes(file.metadata.size));
     let why = match item.status {
         Status::Kept(reason) => format!("  ({})", view::reason(reason, view.zone)),
         _ => String::new(),
@@ -113,8 +113,8 @@ fn as_json(item: &Item) -> Value {
         "reason": reason.map(view::reason_word),
         "kept_until": until,
         "created_at": item.backup.as_ref().map(|backup| backup.created_at),
-        "size": item.file.as_ref().map(|file| file.size),
-        "content_hash": item.file.as_ref().and_then(|file| file.content_hash),
-        "rev": item.file.as_ref().map(|file| &file.rev),
+        "size": item.file.as_ref().map(|file| file.metadata.size),
+        "content_hash": item.file.as_ref().and_then(|file| file.metadata.content_hash),
+        "rev": item.file.as_ref().map(|file| &file.metadata.rev),
     })
 }

@@ -113,10 +113,11 @@ fn run(call: &Call) -> Result<End, Failure> {
         stored.extend(&item.id);
         let record = item.id.as_ref().and_then(|id| memory.mirrored.get(id));
         let mut verdict = Verdict::default();
-        verdict.compare_record(file, record);
-        origin.compare(item, file, &stop, &mut verdict);
+        verdict.compare_record(&file.metadata, record);
+        origin.compare(item, &file.metadata, &stop, &mut verdict);
         if call.has("deep") {
-            verdict.compare_content(&dropbox, &settings, file)?;
+            let path = format!("{}/{}", settings.mirror_folder, file.name);
+            verdict.compare_content(&dropbox, path, &file.metadata)?;
         }
         report.add(&item.name, verdict)?;
     }
@@ -280,10 +281,9 @@ impl Verdict {
     fn compare_content(
         &mut self,
         dropbox: &Dropbox,
-        settings: &Settings,
+        path: String,
         file: &FileMetadata,
     ) -> Result<(), Failure> {
-        let path = format!("{}/{}", settings.mirror_folder, file.name);
         match content(dropbox, path, file) {
             Ok(digested) => self.compare("content", "what was downloaded", file, digested),
             Err(

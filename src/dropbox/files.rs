@@ -24,14 +24,9 @@ const POLL_MAX: Duration = Duration::from_secs(10);
 /// Background jobs are asked about for this long.
 const POLL_TOTAL: Duration = Duration::from_secs(600);
 
-/// A file as Dropbox describes it.
+/// One version of a file, as Dropbox describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct FileMetadata {
-    /// Last component of the path, in the letter case in which it was first written. In a listing that
-    /// includes subfolders, the path below the listed folder.
-    pub name: String,
-    /// The path in Dropbox's lower-casing; absent for files that are not mounted.
-    pub path_lower: Option<String>,
     /// Names one version of the content.
     pub rev: String,
     /// Length in bytes.
@@ -42,23 +37,13 @@ pub struct FileMetadata {
     pub server_modified: Option<DateTime<Utc>>,
 }
 
-/// One entry of a folder.
+/// A file of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// A file.
-    File(FileMetadata),
-    /// A folder, or whatever else Dropbox may list one day; its name.
-    Other(String),
-}
-
-impl Entry {
-    /// The file, if it is one.
-    pub fn file(&self) -> Option<&FileMetadata> {
-        match self {
-            Self::File(file) => Some(file),
-            Self::Other(_) => None,
-        }
-    }
+pub struct ListedFile {
+    /// Its path below the listed folder, in the letter case in which it was first written.
+    pub name: String,
+    /// What is stored there.
+    pub metadata: FileMetadata,
 }
 
 /// How a commit treats what is already at its path. Identical content is never a conflict.
@@ -144,14 +129,14 @@ pub enum Depth {
 }
 
 impl Dropbox {
-    /// Everything in `folder` (`""` is the root), page by page to the end.
+    /// All files in `folder` (`""` is the root), page by page to the end.
     ///
     /// A folder that does not exist yet is empty, except for the root, which exists. A listing that broke off in the middle is an
     /// error, never a shorter listing.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn list_folder(&self, folder: &str, depth: Depth) -> Result<Vec<Entry>, Error> {
+    pub fn list_folder(&self, folder: &str, depth: Depth) -> Result<Vec<ListedFile>, Error> {
         const LIST: &str = "files/list_folder";
         const CONTINUE: &str = "files/list_folder/continue";
         // `reset` and `path` errors of `continue` mean: start over. Twice is a fault.
@@ -166,16 +151,21 @@ impl Dropbox {
                 Err(error) if error.is_not_found() && !folder.is_empty() => return Ok(Vec::new()),
                 Err(error) => return Err(error),
             };
-            let mut entries = Vec::new();
+            let mut files = Vec::new();
             for _ in 0..PAGES_MAX {
                 for mut entry in page.entries {
-                    if recursive {
-                        entry.name = path_below(folder, &entry);
+                    let name = if recursive {
+                        path_below(folder, &entry)
+                    } else {
+                        entry.name.take()
+                    };
+                    if let Some(metadata) = entry.into_file(LIST)? {
+                        let name = name.ok_or_else(|| missing(LIST, "name"))?;
+                        files.push(ListedFile { name, metadata });
                     }
-                    entries.extend(parse_entry(LIST, entry)?);
                 }
                 if !page.has_more {
-                    return Ok(entries);
+                    return Ok(files);
                 }
                 page = match self.rpc(CONTINUE, &json!({"cursor": page.cursor})) {
                     Ok(page) => page,
@@ -194,17 +184,14 @@ impl Dropbox {
         }
     }
 
-    /// The file at `path`, or `None` if nothing is there.
+    /// The file at `path`, or `None` if no file is there.
     ///
     /// # Errors
-    /// [`Error`]; a folder at the path is one.
+    /// [`Error`].
     pub fn file_metadata(&self, path: &str) -> Result<Option<FileMetadata>, Error> {
         const ROUTE: &str = "files/get_metadata";
         match self.rpc::<WireEntry>(ROUTE, &json!({"path": path})) {
-            Ok(entry) => match parse_entry(ROUTE, entry)? {
-                Some(Entry::File(file)) => Ok(Some(file)),
-                _ => Ok(None),
-            },
+            Ok(entry) => entry.into_file(ROUTE),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -429,22 +416,25 @@ fn path_below(folder: &str, entry: &WireEntry) -> Option<String> {
     Some(path.split('/').skip(above).collect::<Vec<_>>().join("/"))
 }
 
-/// `None` for an entry that says that something was deleted.
-fn parse_entry(route: &'static str, entry: WireEntry) -> Result<Option<Entry>, Error> {
-    let missing = |field: &str| Error::Malformed {
+impl WireEntry {
+    /// The file that the entry describes; `None` if it is a folder, something deleted, or whatever else
+    /// Dropbox may list one day.
+    fn into_file(self, route: &'static str) -> Result<Option<FileMetadata>, Error> {
+        if self.tag != "file" {
+            return Ok(None);
+        }
+        Ok(Some(FileMetadata {
+            rev: self.rev.ok_or_else(|| missing(route, "rev"))?,
+            size: self.size.ok_or_else(|| missing(route, "size"))?,
+            content_hash: self.content_hash,
+            server_modified: self.server_modified,
+        }))
+    }
+}
+
+fn missing(route: &'static str, field: &str) -> Error {
+    Error::Malformed {
         route,
         cause: format!("a file has no {field}"),
-    };
-    match entry.tag.as_str() {
-        "file" => Ok(Some(Entry::File(FileMetadata {
-            name: entry.name.ok_or_else(|| missing("name"))?,
-            path_lower: entry.path_lower,
-            rev: entry.rev.ok_or_else(|| missing("rev"))?,
-            size: entry.size.ok_or_else(|| missing("size"))?,
-            content_hash: entry.content_hash,
-            server_modified: entry.server_modified,
-        }))),
-        "deleted" => Ok(None),
-        _ => Ok(Some(Entry::Other(entry.name.unwrap_or_default()))),
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::names::Naming;
 use super::plan::{KeepReason, Plan};
 use crate::backup_id::BackupId;
-use crate::dropbox::files::{Entry, FileMetadata};
+use crate::dropbox::files::{FileMetadata, ListedFile};
 use crate::source::{Backup, Listing};
 use crate::state::{Inventory, Kept, KeptBecause, Listed, Mirrored, Older, StoredFile};
 
@@ -20,7 +20,7 @@ const LISTED_MAX: usize = 1000;
 /// What the two lists of a run showed, before it did anything.
 pub fn take(
     listing: &Listing,
-    entries: &[Entry],
+    entries: &[ListedFile],
     naming: Naming,
     plan: &Plan,
     mirrored: &BTreeMap<BackupId, Mirrored>,
@@ -47,7 +47,7 @@ pub fn take(
             .filter(|_| !unverified.contains(&backup.id));
         let file = files.get(&backup.id).map(|file| StoredFile {
             verified_at: verified.map(|mirrored| mirrored.verified_at),
-            ..stored(file)
+            ..stored(&file.name, &file.metadata)
         });
         let row = Listed {
             created_at: backup.created_at,
@@ -64,14 +64,14 @@ pub fn take(
         .iter()
         .map(|kept| (kept.name.as_str(), kept.reason))
         .collect();
-    let is_kept = |file: &&FileMetadata| {
+    let is_kept = |file: &&ListedFile| {
         let id = naming.recognise(&file.name);
         id.is_some_and(|id| !ids.contains(&id))
     };
     let kept = || managed(entries, naming).filter(is_kept);
-    let verified_at = |file: &FileMetadata| {
+    let verified_at = |file: &ListedFile| {
         let known = mirrored.get(&naming.recognise(&file.name)?)?;
-        (known.rev == file.rev).then_some(known.verified_at)
+        (known.rev == file.metadata.rev).then_some(known.verified_at)
     };
     Inventory {
         taken_at: now,
@@ -81,7 +81,7 @@ pub fn take(
             .map(|file| Kept {
                 file: StoredFile {
                     verified_at: verified_at(file),
-                    ..stored(file)
+                    ..stored(&file.name, &file.metadata)
                 },
                 because: because(reasons.get(file.name.as_str())),
             })
@@ -92,9 +92,9 @@ pub fn take(
 }
 
 /// A file as the inventory keeps it, not verified.
-pub fn stored(file: &FileMetadata) -> StoredFile {
+pub fn stored(name: &str, file: &FileMetadata) -> StoredFile {
     StoredFile {
-        name: file.name.clone(),
+        name: name.to_owned(),
         bytes: file.size,
         stored_at: file.server_modified,
         verified_at: None,
@@ -102,13 +102,10 @@ pub fn stored(file: &FileMetadata) -> StoredFile {
 }
 
 /// Managed files, newest first: the name begins with the time.
-fn managed(entries: &[Entry], naming: Naming) -> impl Iterator<Item = &FileMetadata> {
-    let mut files: Vec<&FileMetadata> = entries
+fn managed(entries: &[ListedFile], naming: Naming) -> impl Iterator<Item = &ListedFile> {
+    let mut files: Vec<&ListedFile> = entries
         .iter()
-        .filter_map(|entry| match entry {
-            Entry::File(file) if naming.recognise(&file.name).is_some() => Some(file),
-            _ => None,
-        })
+        .filter(|file| naming.recognise(&file.name).is_some())
         .collect();
     files.sort_by(|a, b| b.name.cmp(&a.name));
     files.into_iter()

@@ -111,7 +111,7 @@ impl Mirror<'_> {
             name: name.to_owned(),
             path: self.path_of(name),
             mode: replaces.map_or(WriteMode::Add, |replaced| {
-                WriteMode::Update(replaced.file.rev.clone())
+                WriteMode::Update(replaced.file.metadata.rev.clone())
             }),
         }
     }
@@ -191,16 +191,18 @@ impl Mirror<'_> {
                 text::duration(took)
             );
         }
-        // What is stored is described by the last part of its path only.
-        let file = FileMetadata {
-            name: job.name.clone(),
-            ..file.clone()
-        };
         let is_new = job.mode == WriteMode::Add;
-        self.remember(&job.backup, &file, digested, is_new);
+        self.remember(&job.backup, &job.name, file, digested, is_new);
     }
 
-    fn remember(&mut self, backup: &Backup, file: &FileMetadata, digested: Digested, is_new: bool) {
+    fn remember(
+        &mut self,
+        backup: &Backup,
+        name: &str,
+        file: &FileMetadata,
+        digested: Digested,
+        is_new: bool,
+    ) {
         let mirrored = Mirrored {
             rev: file.rev.clone(),
             content_hash: digested.content_hash,
@@ -211,7 +213,7 @@ impl Mirror<'_> {
         if let Some(inventory) = &mut self.state.memory.inventory {
             let file = StoredFile {
                 verified_at: Some(mirrored.verified_at),
-                ..inventory::stored(file)
+                ..inventory::stored(name, file)
             };
             inventory.note_stored(&backup.id, file, is_new);
         }
@@ -253,13 +255,13 @@ impl Mirror<'_> {
             } = verification;
             let name = &file.name;
             match transfer::digest(self.source, backup, self.stop) {
-                Ok(digested) if equals(file, digested) => {
+                Ok(digested) if equals(&file.metadata, digested) => {
                     summary.verified += 1;
                     log::info!(
                         "Verified \"{name}\": it equals its original in {source} ({}).",
                         text::bytes(digested.bytes)
                     );
-                    self.remember(backup, file, digested, false);
+                    self.remember(backup, name, &file.metadata, digested, false);
                     self.state.journals.remove(&backup.id);
                     if saved.elapsed() >= SAVE_EVERY {
                         self.save(summary);
@@ -270,7 +272,7 @@ impl Mirror<'_> {
                     if !is_outdated {
                         log::warn!(
                             "\"{name}\" in Dropbox differs from its original in {source} ({} instead of {}). {}. It is replaced now; there is nothing to do.",
-                            text::bytes(file.size),
+                            text::bytes(file.metadata.size),
                             text::bytes(digested.bytes),
                             advice::differing_copy(self.source.kind())
                         );
@@ -306,7 +308,7 @@ impl Mirror<'_> {
                 .zip(&paths)
                 .map(|(deletion, path)| Delete {
                     path,
-                    rev: &deletion.file.rev,
+                    rev: &deletion.file.metadata.rev,
                 })
                 .collect();
             for (deletion, result) in batch.iter().zip(self.dropbox.delete_batch(&files)) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::Naming;
 use super::plan::{KeepReason, Plan};
 use crate::backup_id::BackupId;
-use crate::dropbox::files::{Entry, FileMetadata};
+use crate::dropbox::files::ListedFile;
 use crate::source::{Backup, Listing};
 
 /// A backup, its file in the mirror folder, or both.
@@ -18,7 +18,7 @@ pub struct Item {
     /// What the source lists.
     pub backup: Option<Backup>,
     /// What is in the mirror folder.
-    pub file: Option<FileMetadata>,
+    pub file: Option<ListedFile>,
     /// What the plan does about it.
     pub status: Status,
 }
@@ -45,7 +45,7 @@ pub enum Status {
 }
 
 /// Everything at both ends, the newest name first, foreign files last.
-pub fn items(listing: &Listing, entries: &[Entry], plan: &Plan, naming: Naming) -> Vec<Item> {
+pub fn items(listing: &Listing, entries: &[ListedFile], plan: &Plan, naming: Naming) -> Vec<Item> {
     let uploads: BTreeMap<&BackupId, &str> = plan
         .uploads
         .iter()
@@ -74,7 +74,7 @@ pub fn items(listing: &Listing, entries: &[Entry], plan: &Plan, naming: Naming) 
 
     let mut with_file = BTreeSet::new();
     let mut items = Vec::new();
-    for file in entries.iter().filter_map(Entry::file) {
+    for file in entries {
         let id = naming.recognise(&file.name);
         let status = match &id {
             None => Status::Foreign,

@@ -19,7 +19,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::names::Naming;
 use crate::backup_id::BackupId;
-use crate::dropbox::files::{Entry, FileMetadata};
+use crate::dropbox::files::ListedFile;
 use crate::source::{Backup, Listing};
 use crate::state::{Mirrored, Seen};
 
@@ -32,7 +32,7 @@ pub struct World<'a> {
     /// The source's list.
     pub listing: &'a Listing,
     /// What is in the mirror folder.
-    pub entries: &'a [Entry],
+    pub entries: &'a [ListedFile],
     /// Ids met before.
     pub seen: &'a BTreeMap<BackupId, Seen>,
     /// Ids that wait for the admin's word.
@@ -84,7 +84,7 @@ pub struct Upload {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replaced {
     /// The version that the plan was made for.
-    pub file: FileMetadata,
+    pub file: ListedFile,
     /// It equals an earlier version of its backup; otherwise nobody knows where it is from.
     pub is_outdated: bool,
 }
@@ -95,7 +95,7 @@ pub struct Verification {
     /// The backup.
     pub backup: Backup,
     /// The file.
-    pub file: FileMetadata,
+    pub file: ListedFile,
     /// It equals an earlier version of the backup; otherwise nobody knows where it is from.
     pub is_outdated: bool,
 }
@@ -105,7 +105,9 @@ impl Upload {
     /// the program that makes it may have failed.
     pub fn sudden_shrink(&self) -> Option<(u64, u64)> {
         let replaced = self.replaces.as_ref()?;
-        let before = replaced.is_outdated.then_some(replaced.file.size)?;
+        let before = replaced
+            .is_outdated
+            .then_some(replaced.file.metadata.size)?;
         let after = self.backup.version?.bytes;
         (after < before.div_ceil(2)).then_some((before, after))
     }
@@ -117,7 +119,7 @@ pub struct Deletion {
     /// Its id.
     pub id: BackupId,
     /// The version that the plan was made for.
-    pub file: FileMetadata,
+    pub file: ListedFile,
 }
 
 /// A managed file that stays although the source has no finished backup for it.
@@ -204,14 +206,14 @@ impl Plan {
     fn plan_transfers(&mut self, world: &World<'_>, managed: &Managed<'_>) {
         // A foreign file may hold a backup's place under a name that differs in letter case only,
         // which Dropbox takes for the same. If it has the backup's content, that is as good.
-        let foreign: BTreeMap<String, &FileMetadata> = foreign_files(world)
+        let foreign: BTreeMap<String, &ListedFile> = foreign_files(world)
             .map(|file| (file.name.to_ascii_lowercase(), file))
             .collect();
         for backup in world.listing.backups.iter().filter(|b| b.finished) {
             let files = managed.get(&backup.id).map_or(&[][..], Vec::as_slice);
             let known = world.mirrored.get(&backup.id);
             let verified =
-                |file: &&&FileMetadata| known.is_some_and(|known| is_unchanged(known, file));
+                |file: &&&ListedFile| known.is_some_and(|known| is_unchanged(known, file));
             let name = world.naming.file_name(backup);
             let namesake = foreign.get(&name.to_ascii_lowercase());
             let equal = files.iter().chain(namesake).find(verified);
@@ -235,11 +237,11 @@ impl Plan {
     }
 
     /// A file of another length differs from its backup; for one of the same, the source is read.
-    fn plan_replacement(&mut self, backup: &Backup, file: &FileMetadata, is_outdated: bool) {
+    fn plan_replacement(&mut self, backup: &Backup, file: &ListedFile, is_outdated: bool) {
         let (backup, file) = (backup.clone(), file.clone());
         if backup
             .version
-            .is_some_and(|version| version.bytes != file.size)
+            .is_some_and(|version| version.bytes != file.metadata.size)
         {
             self.uploads.push(Upload {
                 name: file.name.clone(),
@@ -356,11 +358,11 @@ impl Plan {
 }
 
 /// Managed files by id; an id can have several, from times in different timezones.
-type Managed<'a> = BTreeMap<BackupId, Vec<&'a FileMetadata>>;
+type Managed<'a> = BTreeMap<BackupId, Vec<&'a ListedFile>>;
 
 fn managed_files<'a>(world: &World<'a>) -> Managed<'a> {
     let mut managed = Managed::new();
-    for file in world.entries.iter().filter_map(Entry::file) {
+    for file in world.entries {
         if let Some(id) = world.naming.recognise(&file.name) {
             managed.entry(id).or_default().push(file);
         }
@@ -371,17 +373,17 @@ fn managed_files<'a>(world: &World<'a>) -> Managed<'a> {
     managed
 }
 
-fn foreign_files<'a>(world: &World<'a>) -> impl Iterator<Item = &'a FileMetadata> {
+fn foreign_files<'a>(world: &World<'a>) -> impl Iterator<Item = &'a ListedFile> {
     let naming = world.naming;
-    let files = world.entries.iter().filter_map(Entry::file);
+    let files = world.entries.iter();
     files.filter(move |file| naming.recognise(&file.name).is_none())
 }
 
 /// Whether a file is still the one that was verified.
-fn is_unchanged(known: &Mirrored, file: &FileMetadata) -> bool {
-    match file.content_hash {
+fn is_unchanged(known: &Mirrored, file: &ListedFile) -> bool {
+    match file.metadata.content_hash {
         Some(hash) => hash == known.content_hash,
-        None => file.rev == known.rev,
+        None => file.metadata.rev == known.rev,
     }
 }
 

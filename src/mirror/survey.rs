@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::names::Naming;
 use super::plan::{Plan, World};
-use crate::dropbox::files::{Depth, Entry};
+use crate::dropbox::files::{Depth, ListedFile};
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::plugin::config::Settings;
@@ -17,8 +17,8 @@ use crate::zone::Zone;
 pub struct Survey {
     /// The source's list.
     pub listing: Result<Listing, source::Error>,
-    /// Everything in the mirror folder; below it, too, where the source has paths.
-    pub entries: Result<Vec<Entry>, dropbox::Error>,
+    /// All files in the mirror folder; below it, too, where the source has paths.
+    pub entries: Result<Vec<ListedFile>, dropbox::Error>,
     /// The source's timezone, or why it is not known.
     pub timezone: Result<Zone, String>,
     /// The space in Dropbox, if it was asked for and there is a limit.
@@ -52,7 +52,7 @@ impl Survey {
 ///
 /// # Errors
 /// [`dropbox::Error`].
-pub fn list(dropbox: &Dropbox, settings: &Settings) -> Result<Vec<Entry>, dropbox::Error> {
+pub fn list(dropbox: &Dropbox, settings: &Settings) -> Result<Vec<ListedFile>, dropbox::Error> {
     let depth = match Kind::of(settings) {
         Kind::Folder => Depth::Subfolders,
         Kind::Uisp => Depth::Folder,
@@ -71,7 +71,7 @@ pub fn naming(settings: &Settings, zone: Zone) -> Naming {
 /// The plan for both lists at the time `now`.
 pub fn plan(
     listing: &Listing,
-    entries: &[Entry],
+    entries: &[ListedFile],
     memory: &Memory,
     settings: &Settings,
     zone: Zone,

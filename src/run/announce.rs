@@ -92,7 +92,7 @@ fn announce_files(plan: &Plan, listing: &Listing) {
             log::warn!(
                 "The copy of \"{}\" in Dropbox is not what this program stored there or knows ({} instead of {}). {}. It is replaced now; there is nothing to do.",
                 upload.name,
-                text::bytes(replaced.file.size),
+                text::bytes(replaced.file.metadata.size),
                 text::bytes(upload.backup.version.map_or(0, |version| version.bytes)),
                 advice::differing_copy(Kind::Folder)
             );

@@ -5,7 +5,7 @@ use super::outcome::Outcome;
 use super::{log_all, store_late};
 use crate::advice;
 use crate::clock::{self, Stop};
-use crate::dropbox::files::Entry;
+use crate::dropbox::files::ListedFile;
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Credential, Dropbox};
 use crate::mirror::survey::{self, Survey};
@@ -210,7 +210,7 @@ fn usable_listing(listing: Result<Listing, source::Error>, kind: Kind) -> Option
         .ok()
 }
 
-fn usable_entries(entries: Result<Vec<Entry>, dropbox::Error>) -> Option<Vec<Entry>> {
+fn usable_entries(entries: Result<Vec<ListedFile>, dropbox::Error>) -> Option<Vec<ListedFile>> {
     entries
         .map_err(|error| log::error!("The mirror folder in Dropbox could not be listed, so nothing is mirrored. {}. Cause: {error}.", advice::dropbox(&error)))
         .ok()

@@ -6,7 +6,7 @@ use std::ops::AddAssign;
 
 use backup_sync_dropbox::backup_id::BackupId;
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
-use backup_sync_dropbox::dropbox::files::{Entry, FileMetadata};
+use backup_sync_dropbox::dropbox::files::{FileMetadata, ListedFile};
 use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{Plan, World};
 use backup_sync_dropbox::source::{Backup, Listing};
@@ -518,10 +518,10 @@ impl History {
             },
             ..Listing::default()
         };
-        let entries: Vec<Entry> = self
+        let entries: Vec<ListedFile> = self
             .folder
             .iter()
-            .map(|(name, file)| Entry::File(metadata(name, file)))
+            .map(|(name, file)| listed_file(name, file))
             .collect();
         let before = self.servers[index].plugin.clone();
         let mut plugin = before.clone();
@@ -756,7 +756,7 @@ impl History {
             let Some(file) = self.folder.remove(name) else {
                 continue;
             };
-            self.check(rev_text(&file) == deletion.file.rev, || {
+            self.check(rev_text(&file) == deletion.file.metadata.rev, || {
                 format!("{name} changed since")
             });
             self.counts.deletions += 1;
@@ -886,13 +886,14 @@ fn rev_text(file: &Stored) -> String {
     format!("015f{:019x}", file.rev)
 }
 
-fn metadata(name: &str, file: &Stored) -> FileMetadata {
-    FileMetadata {
+fn listed_file(name: &str, file: &Stored) -> ListedFile {
+    ListedFile {
         name: name.into(),
-        path_lower: Some(format!("/{}", name.to_lowercase())),
-        rev: rev_text(file),
-        size: 8,
-        content_hash: Some(hash(file.content)),
-        server_modified: None,
+        metadata: FileMetadata {
+            rev: rev_text(file),
+            size: 8,
+            content_hash: Some(hash(file.content)),
+            server_modified: None,
+        },
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backup_sync_dropbox::backup_id::{BackupId, Version};
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
-use backup_sync_dropbox::dropbox::files::{Entry, FileMetadata};
+use backup_sync_dropbox::dropbox::files::{FileMetadata, ListedFile};
 use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{KeepReason, Plan, Unfit, World};
 use backup_sync_dropbox::source::{Backup, Listing};
@@ -20,7 +20,7 @@ const NAMING: Naming = Naming::Dated(Zone::UTC);
 #[derive(Clone, Debug)]
 struct Case {
     listing: Listing,
-    entries: Vec<Entry>,
+    entries: Vec<ListedFile>,
     seen: BTreeMap<BackupId, Seen>,
     on_hold: BTreeSet<BackupId>,
     mirrored: BTreeMap<BackupId, Mirrored>,
@@ -47,14 +47,15 @@ fn backup(text: &str, finished: bool) -> Backup {
     }
 }
 
-fn file(name: &str) -> FileMetadata {
-    FileMetadata {
+fn file(name: &str) -> ListedFile {
+    ListedFile {
         name: name.into(),
-        path_lower: Some(format!("/{}", name.to_lowercase())),
-        rev: "015f0000000000000000001".into(),
-        size: 1,
-        content_hash: Some(ContentHash::of(b"x")),
-        server_modified: None,
+        metadata: FileMetadata {
+            rev: "015f0000000000000000001".into(),
+            size: 1,
+            content_hash: Some(ContentHash::of(b"x")),
+            server_modified: None,
+        },
     }
 }
 
@@ -80,7 +81,7 @@ impl Case {
                 backups: listed.iter().map(|id| backup(id, true)).collect(),
                 ..Listing::default()
             },
-            entries: ids.iter().map(|id| Entry::File(file(&name(id)))).collect(),
+            entries: ids.iter().map(|id| file(&name(id))).collect(),
             seen: ids.iter().map(|text| (id(text), Seen::default())).collect(),
             on_hold: BTreeSet::new(),
             mirrored: ids.iter().map(|text| (id(text), mirrored())).collect(),
@@ -95,7 +96,7 @@ impl Case {
     fn of_folder(ids: &[&str], listed: &[&str]) -> Self {
         let mut case = Self::new(ids, listed);
         case.naming = Naming::Paths;
-        case.entries = ids.iter().map(|id| Entry::File(file(id))).collect();
+        case.entries = ids.iter().map(|id| file(id)).collect();
         for backup in &mut case.listing.backups {
             backup.version = version(1, 0);
         }
@@ -130,8 +131,8 @@ impl Case {
                 next.remove(&replaced.file.name);
             }
             let mut file = file(&upload.name);
-            file.size = version.map_or(1, |version| version.bytes);
-            next.entries.push(Entry::File(file));
+            file.metadata.size = version.map_or(1, |version| version.bytes);
+            next.entries.push(file);
             next.remember(&upload.backup);
         }
         for verification in &plan.verifications {
@@ -145,8 +146,7 @@ impl Case {
     }
 
     fn remove(&mut self, name: &str) {
-        let is_it = |entry: &Entry| matches!(entry, Entry::File(file) if file.name == name);
-        self.entries.retain(|entry| !is_it(entry));
+        self.entries.retain(|file| file.name != name);
     }
 
     fn remember(&mut self, backup: &Backup) {
@@ -162,10 +162,7 @@ impl Case {
     fn managed(&self) -> Vec<BackupId> {
         self.entries
             .iter()
-            .filter_map(|entry| match entry {
-                Entry::File(file) => self.naming.recognise(&file.name),
-                Entry::Other(_) => None,
-            })
+            .filter_map(|file| self.naming.recognise(&file.name))
             .collect()
     }
 }
@@ -203,9 +200,8 @@ fn rule_1_only_managed_files_in_the_folder_itself_are_deleted() {
         "b",
         "unms-backup-99999999-0000_b.unms",
     ] {
-        case.entries.push(Entry::File(file(foreign)));
+        case.entries.push(file(foreign));
     }
-    case.entries.push(Entry::Other(name("c")));
     case.seen.insert(id("c"), Seen::default());
     assert_eq!(deleted(&case.plan()), ["b"]);
 }
@@ -362,7 +358,7 @@ fn rule_8_the_admins_word_counts_for_what_was_on_hold() {
 #[test]
 fn a_changed_timezone_uploads_nothing_again() {
     let mut case = Case::new(&["a"], &["a"]);
-    case.entries = vec![Entry::File(file("unms-backup-20010101-0000_a.unms"))];
+    case.entries = vec![file("unms-backup-20010101-0000_a.unms")];
     let plan = case.plan();
     assert!(plan.uploads.is_empty() && plan.verifications.is_empty());
 }
@@ -381,9 +377,7 @@ fn newest_backups_go_first() {
 #[test]
 fn a_file_that_changed_since_it_was_verified_is_verified_again() {
     let mut case = Case::new(&["a"], &["a"]);
-    if let Some(Entry::File(file)) = case.entries.first_mut() {
-        file.content_hash = Some(ContentHash::of(b"other"));
-    }
+    case.entries[0].metadata.content_hash = Some(ContentHash::of(b"other"));
     assert_eq!(case.plan().verifications.len(), 1);
 }
 
@@ -403,7 +397,7 @@ fn another_version_of_another_length_replaces_exactly_the_file_that_is_there() {
     case.listing.backups[0].version = version(9, 1);
     let plan = case.plan();
     let replaced = plan.uploads[0].replaces.as_ref().unwrap();
-    assert_eq!(Entry::File(replaced.file.clone()), case.entries[0]);
+    assert_eq!(replaced.file, case.entries[0]);
     assert!(replaced.is_outdated);
 }
 
@@ -450,9 +444,7 @@ fn an_unfinished_version_replaces_nothing_and_protects_its_copy() {
 fn less_than_half_is_a_sudden_shrink() {
     for (before, after, is_sudden) in [(9, 4, true), (9, 5, false), (10, 5, false), (2, 9, false)] {
         let mut case = Case::of_folder(&["a"], &["a"]);
-        if let Entry::File(file) = &mut case.entries[0] {
-            file.size = before;
-        }
+        case.entries[0].metadata.size = before;
         case.listing.backups[0].version = version(after, 1);
         let shrink = case.plan().uploads[0].sudden_shrink();
         assert_eq!(shrink, is_sudden.then_some((before, after)));
@@ -523,8 +515,7 @@ fn case() -> impl Strategy<Value = Case> {
                 for name in foreign {
                     // In a folder every path is managed; nobody has seen these.
                     let folder = if is_folder { "foreign/" } else { "" };
-                    case.entries
-                        .push(Entry::File(file(&format!("{folder}x{name}"))));
+                    case.entries.push(file(&format!("{folder}x{name}")));
                 }
                 for (text, (source, files, seen, on_hold, verified, unchanged, same, bytes)) in
                     IDS.iter().zip(items)
@@ -546,9 +537,9 @@ fn case() -> impl Strategy<Value = Case> {
                             file(&format!("unms-backup-2026010{}-0000_{text}.unms", copy + 1))
                         };
                         if !unchanged {
-                            file.content_hash = Some(ContentHash::of(b"changed"));
+                            file.metadata.content_hash = Some(ContentHash::of(b"changed"));
                         }
-                        case.entries.push(Entry::File(file));
+                        case.entries.push(file);
                     }
                     if let Some(age) = seen {
                         let missing_since = (age >= 0).then(|| day(-age));
@@ -595,7 +586,7 @@ proptest! {
         prop_assert!(plan.deletions_after(false).is_empty());
         let finished = case.listing.backups.iter().any(|backup| backup.finished);
         for deletion in plan.deletions_after(true) {
-            let in_folder = case.entries.contains(&Entry::File(deletion.file.clone()));
+            let in_folder = case.entries.contains(&deletion.file.clone());
             prop_assert!(in_folder);
             prop_assert_eq!(case.naming.recognise(&deletion.file.name), Some(deletion.id.clone()));
             prop_assert!(case.listing.problems.is_empty());
@@ -621,7 +612,7 @@ proptest! {
         let plan = case.plan();
         for upload in &plan.uploads {
             prop_assert!(upload.backup.finished);
-            let there = |file: &FileMetadata| case.entries.contains(&Entry::File(file.clone()));
+            let there = |file: &ListedFile| case.entries.contains(&file.clone());
             match &upload.replaces {
                 Some(replaced) => {
                     prop_assert!(there(&replaced.file));
@@ -646,10 +637,8 @@ proptest! {
     fn a_second_run_on_an_unchanged_world_plans_nothing(case in case()) {
         let mut next = case.after(&case.plan());
         // Verified means equal: what differed has been replaced.
-        for entry in &mut next.entries {
-            if let Entry::File(file) = entry {
-                file.content_hash = Some(ContentHash::of(b"x"));
-            }
+        for file in &mut next.entries {
+            file.metadata.content_hash = Some(ContentHash::of(b"x"));
         }
         let plan = next.plan();
         prop_assert!(plan.uploads.is_empty());

@@ -10,7 +10,7 @@ use super::report::{Report, explained};
 use crate::advice;
 use crate::clock::{self, Stop};
 use crate::dropbox::download::Download;
-use crate::dropbox::files::{Commit, Delete, Entry, FileMetadata, WriteMode};
+use crate::dropbox::files::{Commit, Delete, FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox, Hosts};
 use crate::http::Client;
 use crate::mirror::survey;
@@ -135,12 +135,12 @@ impl Permissions<'_> {
             return report.skip_all(&[READABLE], "the permission for it is missing");
         }
         match listed {
-            Ok(entries) => {
-                let files = entries.iter().filter_map(Entry::file);
+            Ok(files) => {
                 // The timezone makes no difference for names that are there already.
                 let naming = survey::naming(self.settings, Zone::UTC);
-                let (own, foreign): (Vec<_>, Vec<_>) =
-                    files.partition(|file| naming.recognise(&file.name).is_some());
+                let (own, foreign): (Vec<_>, Vec<_>) = files
+                    .iter()
+                    .partition(|file| naming.recognise(&file.name).is_some());
                 let (own, foreign) = (text::count(own.len(), "backup"), foreign.len());
                 report.ok(READABLE, &format!("{own} and {foreign} other files in it"))
             }
@@ -221,8 +221,6 @@ impl Permissions<'_> {
     fn check_optional(&self, call: &Call, report: &mut Report) -> Result<(), Failure> {
         // Nothing is there; what Dropbox says about that tells whether it would have been allowed.
         let nothing = FileMetadata {
-            name: String::new(),
-            path_lower: None,
             rev: "000000000".into(),
             size: 1,
             content_hash: None,

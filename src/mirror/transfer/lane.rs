@@ -253,18 +253,18 @@ impl Lane<'_> {
         if stored == expected && file.size == session.digested.bytes {
             return Ok(file);
         }
-        self.remove(&self.jobs[session.ticket.job].path, &file, stored);
+        self.remove(&self.jobs[session.ticket.job], &file.rev, stored);
         Err(Error::HashMismatch { expected, stored })
     }
 
-    fn remove(&self, path: &str, file: &FileMetadata, stored: ContentHash) {
-        let rev = file.rev.as_str();
+    fn remove(&self, job: &Job, rev: &str, stored: ContentHash) {
+        let path = &job.path;
         let removed = self.dropbox.delete_batch(&[Delete { path, rev }]);
         let removed: Result<(), dropbox::Error> = removed.into_iter().collect();
         if let Err(error) = removed {
             log::warn!(
                 "The damaged copy \"{}\" (content hash {stored}) could not be removed from Dropbox. The next run compares it with its backup again. Cause: {error}.",
-                file.name
+                job.name
             );
         }
     }
