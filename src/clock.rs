@@ -4,6 +4,7 @@
 //! 60, a wait of a minute takes a second and the run's time limit is reached after 55 seconds.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use chrono::{DateTime, Utc};
 const WIND_DOWN_AFTER: Duration = Duration::from_secs(50 * 60);
 /// By this age a run has stopped what it was doing and saved what it has.
 const STOP_AFTER: Duration = Duration::from_secs(55 * 60);
-/// Longest uninterrupted sleep, so that a signal is noticed soon.
+/// How often somebody who waits looks for a signal.
 const SLEEP_SLICE: Duration = Duration::from_millis(50);
 
 /// The current time.
@@ -80,7 +81,6 @@ pub struct Stop {
     wind_down_after: Duration,
     stop_after: Duration,
     signalled: Arc<AtomicBool>,
-    ended: Arc<AtomicBool>,
 }
 
 impl Stop {
@@ -91,7 +91,6 @@ impl Stop {
             wind_down_after: WIND_DOWN_AFTER,
             stop_after: STOP_AFTER,
             signalled,
-            ended: Arc::default(),
         }
     }
 
@@ -155,24 +154,18 @@ impl Stop {
     /// Runs `at_stop` on a thread of its own once the run has to stop; until then, `body` goes on.
     /// Requests that hang in a system call are ended this way.
     pub fn watch<T>(&self, at_stop: impl FnOnce() + Send, body: impl FnOnce() -> T) -> T {
-        /// Ends the watcher also when `body` panics.
-        struct Ended<'a>(&'a AtomicBool);
-        impl Drop for Ended<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
+        // However `body` ends, its end of the channel is dropped, which wakes the watcher at once.
+        let (body_goes_on, body_ended) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !self.ended.load(Ordering::Relaxed) {
-                    if self.requested().is_some() {
-                        at_stop();
+            scope.spawn(move || {
+                while self.requested().is_none() {
+                    if body_ended.recv_timeout(SLEEP_SLICE) != Err(RecvTimeoutError::Timeout) {
                         return;
                     }
-                    std::thread::sleep(SLEEP_SLICE);
                 }
+                at_stop();
             });
-            let _ended = Ended(&self.ended);
+            let _body_goes_on = body_goes_on;
             body()
         })
     }
@@ -204,5 +197,27 @@ mod tests {
         let stop = Stop::new(Arc::default());
         assert_eq!(stop.winding_down(), None);
         assert_eq!(stop.sleep(Duration::ZERO), Ok(()));
+    }
+
+    #[test]
+    fn what_a_body_waits_for_is_ended_by_a_signal() {
+        let signalled = Arc::new(AtomicBool::new(false));
+        let stop = Stop::new(Arc::clone(&signalled));
+        let (end, ended) = mpsc::channel();
+        stop.watch(
+            || end.send(()).unwrap(),
+            || {
+                signalled.store(true, Ordering::Relaxed);
+                ended.recv().unwrap();
+            },
+        );
+    }
+
+    #[test]
+    fn a_body_that_panics_is_not_watched_any_longer() {
+        let stop = Stop::new(Arc::default());
+        let watched = || stop.watch(|| unreachable!("nothing has to stop"), || panic!("a test"));
+        let panicked = std::panic::catch_unwind(watched);
+        assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"a test"));
     }
 }
