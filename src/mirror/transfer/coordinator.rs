@@ -1,17 +1,17 @@
-//! Follows every job from its ticket to its commit.
+//! Follows every job of a pass to its commit.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::lane::{ReadySession, Work};
 use super::queue::Queue;
-use super::{Error, Event, Job, LargeEnd, Observer, Outcome, Shared, Ticket, UnderWay};
-use crate::clock::{Stop, StopReason, Stopwatch};
+use super::{Error, Event, Job, Observer, Outcome, Pass, Step, UnderWay};
+use crate::clock::{StopReason, Stopwatch};
 use crate::dropbox;
 use crate::dropbox::content_hash::BLOCK_BYTES;
-use crate::dropbox::files::BATCH_ENTRIES_MAX;
-use crate::state::journal::Journals;
+use crate::dropbox::files::{BATCH_ENTRIES_MAX, FileMetadata};
 
 /// A finished session waits this long for company before it is committed; doubled each time, so
 /// that the number of commits stays small however long a run takes.
@@ -20,89 +20,98 @@ const COMMIT_AFTER: Duration = Duration::from_secs(60);
 const REPORT_EVERY: Duration = Duration::from_millis(250);
 /// After the end of a run's time, answers are awaited for this long; every request has been ended.
 const STOP_GRACE: Duration = Duration::from_secs(60);
-/// How often a backup is sent again from its start within one run.
-const RESTARTS_MAX: u32 = 2;
 
 /// How far a job has come.
 #[derive(Debug, Default)]
 struct Progress {
     since: Option<Stopwatch>,
-    attempt: u32,
-    settled: bool,
-    /// Whole blocks that this attempt has sent.
+    /// Whole blocks that this pass has sent.
     appended: u64,
     /// Bytes that earlier runs have sent, and the whole length; set for a large backup.
     large: Option<(u64, Option<u64>)>,
-    /// Set once a large backup has been read to its end.
-    end: Option<LargeEnd>,
+    /// Set once a large backup has been read to its end: what closes its session after so many blocks.
+    close: Option<(u64, Work)>,
 }
 
-/// Follows every job from the first byte to the commit.
+impl Progress {
+    /// Closes a large backup's session once every whole block has arrived: Dropbox takes nothing
+    /// more afterwards.
+    fn close_if_complete(&mut self, queue: &Queue) {
+        let appended = self.appended;
+        if let Some((_, close)) = self.close.take_if(|(blocks, _)| *blocks == appended) {
+            queue.push_first(close);
+        }
+    }
+
+    fn took(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
+/// What a pass came to.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// Bytes that Dropbox took.
+    pub sent: u64,
+    /// Jobs that another pass has to send from their start.
+    pub again: BTreeSet<usize>,
+}
+
+/// Follows every job of a pass from the first byte to the commit.
 pub struct Coordinator<'a> {
-    jobs: &'a [Job],
-    stop: &'a Stop,
-    progress: Vec<Progress>,
+    pass: &'a Pass<'a>,
+    observer: &'a mut dyn Observer,
+    /// Whether there may be another pass.
+    may_restart: bool,
+    /// The jobs that are not over yet.
+    open: BTreeMap<usize, Progress>,
     /// When progress was reported last.
     reported: Stopwatch,
-    /// Bytes that Dropbox took.
-    sent: u64,
     /// Closed sessions that wait for their commit, and since when.
     ready: Vec<ReadySession>,
     ready_since: Stopwatch,
     committing: bool,
     commit_after: Duration,
-    queue: &'a Queue,
-    shared: &'a Shared,
-    tickets: Sender<Ticket>,
-    journals: &'a Journals,
-    observer: &'a mut dyn Observer,
+    ended: Ended,
 }
 
 impl<'a> Coordinator<'a> {
-    /// A coordinator for `jobs`, which hands out tickets and work.
+    /// A coordinator for the jobs that a pass has to send.
     pub fn new(
-        jobs: &'a [Job],
-        stop: &'a Stop,
-        queue: &'a Queue,
-        shared: &'a Shared,
-        tickets: Sender<Ticket>,
-        journals: &'a Journals,
+        pass: &'a Pass<'a>,
+        due: &BTreeSet<usize>,
+        may_restart: bool,
         observer: &'a mut dyn Observer,
     ) -> Self {
         Self {
-            jobs,
-            stop,
-            progress: jobs.iter().map(|_| Progress::default()).collect(),
+            pass,
+            observer,
+            may_restart,
+            open: due.iter().map(|&job| (job, Progress::default())).collect(),
+            reported: Stopwatch::start(),
             ready: Vec::new(),
             ready_since: Stopwatch::start(),
             committing: false,
             commit_after: COMMIT_AFTER,
-            reported: Stopwatch::start(),
-            sent: 0,
-            queue,
-            shared,
-            tickets,
-            journals,
-            observer,
+            ended: Ended::default(),
         }
     }
 
-    /// Follows all jobs to their end; returns the bytes that Dropbox took.
-    pub fn run(mut self, events: &Receiver<Event>) -> u64 {
-        for job in 0..self.progress.len() {
-            self.begin(job);
-        }
-        let mut open = self.progress.len();
+    /// Follows all jobs to their end.
+    pub fn run(mut self, events: &Receiver<Event>) -> Ended {
         let mut silence = Stopwatch::start();
-        while open > 0 {
+        while !self.open.is_empty() {
             match events.recv_timeout(Duration::from_secs(1)) {
                 Ok(event) => {
-                    self.handle(event);
+                    match event {
+                        Event::Of(job, step) => self.advance(job, step),
+                        Event::Committed(results) => self.note_committed(results),
+                    }
                     silence = Stopwatch::start();
                 }
                 // A net under the rest: whatever is still awaited, the run ends.
                 Err(RecvTimeoutError::Timeout) => {
-                    if let Some(reason) = self.stop.requested()
+                    if let Some(reason) = self.pass.stop.requested()
                         && silence.elapsed() >= STOP_GRACE
                     {
                         self.give_up(reason);
@@ -110,114 +119,84 @@ impl<'a> Coordinator<'a> {
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            open = self.progress.iter().filter(|job| !job.settled).count();
-            self.commit_if_due(open);
+            self.commit_if_due();
             self.report_progress();
         }
         self.observer.under_way(&[]);
-        self.sent
+        self.ended
     }
 
-    /// Leaves everything that is not settled to the next run.
+    /// Leaves everything that is not over to the next run.
     fn give_up(&mut self, reason: StopReason) {
-        for job in 0..self.progress.len() {
+        while let Some((job, _)) = self.open.pop_first() {
             let stopped = dropbox::Error::Stopped(reason);
-            self.settle(job, Outcome::Failed(stopped.into()));
+            self.observer.settled(job, Outcome::Failed(stopped.into()));
         }
     }
 
-    fn begin(&mut self, job: usize) {
-        let attempt = self.progress[job].attempt;
-        if self.tickets.send(Ticket { job, attempt }).is_err() {
-            log::debug!("The reader has ended before the coordinator.");
-        }
-    }
-
-    fn handle(&mut self, event: Event) {
-        match event {
-            Event::Stale => {}
-            Event::Begun(ticket) => {
-                self.progress[ticket.job]
-                    .since
-                    .get_or_insert_with(Stopwatch::start);
+    fn advance(&mut self, job: usize, step: Step) {
+        // Of a job that has failed, blocks may still arrive.
+        let Some(progress) = self.open.get_mut(&job) else {
+            return;
+        };
+        match step {
+            Step::Begun => progress.since = Some(Stopwatch::start()),
+            Step::NotBegun => self.settle(job, Outcome::NotBegun),
+            Step::Large { held, length } => progress.large = Some((held, length)),
+            Step::Appended => {
+                progress.appended += 1;
+                self.ended.sent += BLOCK_BYTES as u64;
+                progress.close_if_complete(&self.pass.queue);
             }
-            Event::NotBegun(ticket) => self.settle(ticket.job, Outcome::NotBegun),
-            Event::Appended(ticket) if !self.shared.is_stale(ticket) => {
-                self.progress[ticket.job].appended += 1;
-                self.sent += BLOCK_BYTES as u64;
-                self.close_if_complete(ticket.job);
+            Step::Read { blocks, close } => {
+                progress.close = Some((blocks, close));
+                progress.close_if_complete(&self.pass.queue);
             }
-            Event::Large {
-                ticket,
-                held,
-                length,
-            } => self.progress[ticket.job].large = Some((held, length)),
-            Event::Read(end) if !self.shared.is_stale(end.ready.ticket) => {
-                let job = end.ready.ticket.job;
-                self.progress[job].end = Some(end);
-                self.close_if_complete(job);
-            }
-            Event::Ready(ready) if !self.shared.is_stale(ready.ticket) => {
-                if self.progress[ready.ticket.job].large.is_none() {
-                    self.sent += ready.digested.bytes;
+            Step::Ready(ready) => {
+                if progress.large.is_none() {
+                    self.ended.sent += ready.digested.bytes;
                 }
                 if self.ready.is_empty() {
                     self.ready_since = Stopwatch::start();
                 }
                 self.ready.push(ready);
             }
-            Event::Failed(ticket, error) if !self.shared.is_stale(ticket) => {
-                self.fail(ticket.job, error);
-            }
-            Event::Appended(_) | Event::Read(_) | Event::Ready(_) | Event::Failed(..) => {}
-            Event::Committed(results) => {
-                self.committing = false;
-                let mut stored = Vec::new();
-                for (session, result) in results {
-                    let job = session.ticket.job;
-                    match result {
-                        Ok(file) => {
-                            let since = self.progress[job].since;
-                            let outcome = Outcome::Stored {
-                                file,
-                                digested: session.digested,
-                                took: since.map_or(Duration::ZERO, |since| since.elapsed()),
-                            };
-                            self.settle(job, outcome);
-                            stored.push(job);
-                        }
-                        Err(error) => self.fail(job, error),
-                    }
-                }
-                self.observer.batch_settled();
-                for job in stored {
-                    self.journals.remove(&self.jobs[job].backup.id);
-                }
-            }
+            Step::Failed(error) => self.fail(job, error),
         }
     }
 
-    /// Closes a large backup's session once every whole block has arrived: Dropbox takes nothing
-    /// more afterwards.
-    fn close_if_complete(&mut self, job: usize) {
-        let progress = &mut self.progress[job];
-        let appended = progress.appended;
-        if let Some(end) = progress.end.take_if(|end| end.blocks == appended) {
-            self.queue.push_first(Work::Close {
-                ready: end.ready,
-                tail: end.tail,
-            });
+    fn note_committed(&mut self, results: Vec<(ReadySession, Result<FileMetadata, Error>)>) {
+        self.committing = false;
+        let mut stored = Vec::new();
+        for (ReadySession { job, digested, .. }, result) in results {
+            match result {
+                Ok(file) => {
+                    let took = self.open.get(&job).map(Progress::took).unwrap_or_default();
+                    let outcome = Outcome::Stored {
+                        file,
+                        digested,
+                        took,
+                    };
+                    self.settle(job, outcome);
+                    stored.push(job);
+                }
+                Err(error) => self.fail(job, error),
+            }
+        }
+        self.observer.batch_settled();
+        for job in stored {
+            self.pass.journals.remove(&self.pass.jobs[job].backup.id);
         }
     }
 
     /// One commit at a time; when all that is left waits for it, when the batch is full, or when
     /// the first has waited long enough.
-    fn commit_if_due(&mut self, open: usize) {
+    fn commit_if_due(&mut self) {
         if self.ready.is_empty() || self.committing {
             return;
         }
         let waited = self.ready_since.elapsed() >= self.commit_after;
-        let all_left = self.ready.len() == open;
+        let all_left = self.ready.len() == self.open.len();
         if all_left || waited || self.ready.len() >= BATCH_ENTRIES_MAX {
             if waited {
                 self.commit_after *= 2;
@@ -225,28 +204,23 @@ impl<'a> Coordinator<'a> {
             let batch = self.ready.len().min(BATCH_ENTRIES_MAX);
             let sessions = self.ready.drain(..batch).collect();
             self.committing = true;
-            self.queue.push_first(Work::Commit(sessions));
+            self.pass.queue.push_first(Work::Commit(sessions));
         }
     }
 
     fn fail(&mut self, job: usize, error: Error) {
-        let progress = &mut self.progress[job];
-        progress.attempt += 1;
-        progress.appended = 0;
-        progress.end = None;
-        self.shared.attempts[job].store(progress.attempt, Ordering::Relaxed);
+        self.pass.queue.abandon(job);
         if error.ends_all_uploads() {
-            self.shared.pointless.store(true, Ordering::Relaxed);
+            self.pass.pointless.store(true, Ordering::Relaxed);
         }
-        let restarts = progress.attempt <= RESTARTS_MAX;
         if error.is_worth_a_restart() {
-            self.journals.remove(&self.jobs[job].backup.id);
-            if restarts {
-                log::info!(
-                    "The upload of \"{}\" begins again from its start. Cause: {error}.",
-                    self.jobs[job].name
-                );
-                return self.begin(job);
+            let Job { backup, name, .. } = &self.pass.jobs[job];
+            self.pass.journals.remove(&backup.id);
+            if self.may_restart {
+                log::info!("The upload of \"{name}\" begins again from its start. Cause: {error}.");
+                self.open.remove(&job);
+                self.ended.again.insert(job);
+                return;
             }
         }
         self.settle(job, Outcome::Failed(error));
@@ -258,30 +232,23 @@ impl<'a> Coordinator<'a> {
             return;
         }
         self.reported = Stopwatch::start();
-        let under_way = |(job, progress): (usize, &Progress)| {
-            let (held, length) = progress.large.filter(|_| !progress.settled)?;
+        let under_way = |(&job, progress): (&usize, &Progress)| {
+            let (held, length) = progress.large?;
             let sent = progress.appended * BLOCK_BYTES as u64;
             Some(UnderWay {
                 job,
                 held: held + sent,
                 length,
                 sent,
-                took: progress
-                    .since
-                    .map_or(Duration::ZERO, |since| since.elapsed()),
+                took: progress.took(),
             })
         };
-        let all: Vec<UnderWay> = self
-            .progress
-            .iter()
-            .enumerate()
-            .filter_map(under_way)
-            .collect();
+        let all: Vec<UnderWay> = self.open.iter().filter_map(under_way).collect();
         self.observer.under_way(&all);
     }
 
     fn settle(&mut self, job: usize, outcome: Outcome) {
-        if !std::mem::replace(&mut self.progress[job].settled, true) {
+        if self.open.remove(&job).is_some() {
             self.observer.settled(job, outcome);
         }
     }

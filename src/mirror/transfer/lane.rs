@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::budget::Lease;
-use super::{Error, Event, Job, Shared, Ticket};
+use super::{Error, Event, Job, Pass, Step};
+use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata};
-use crate::dropbox::{self, Dropbox};
 use crate::http::Body;
-use crate::state::journal::{Journal, Journals};
+use crate::state::journal::Journal;
 
 /// Content under its lease.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub struct Session {
 /// An upload session that holds a whole backup and is closed.
 #[derive(Clone, Debug)]
 pub struct ReadySession {
-    /// The attempt that filled it.
-    pub ticket: Ticket,
+    /// The job that it belongs to.
+    pub job: usize,
     /// The session.
     pub session: Arc<Session>,
     /// What the session should hold.
@@ -50,8 +50,8 @@ pub struct ReadySession {
 pub enum Work {
     /// Send a small backup whole.
     Small {
-        /// The attempt it belongs to.
-        ticket: Ticket,
+        /// The job that it belongs to.
+        job: usize,
         /// The content.
         blocks: Vec<Block>,
         /// Its length and hash.
@@ -59,8 +59,8 @@ pub enum Work {
     },
     /// Send one whole block of a large backup.
     Append {
-        /// The attempt it belongs to.
-        ticket: Ticket,
+        /// The job that it belongs to.
+        job: usize,
         /// The session.
         session: Arc<Session>,
         /// Which block of the backup it is.
@@ -82,60 +82,42 @@ pub enum Work {
 }
 
 impl Work {
-    /// The attempt that the work belongs to; a commit belongs to several, all of them valid.
-    fn ticket(&self) -> Option<Ticket> {
+    /// The job that the work belongs to; a commit belongs to several, none of which has failed.
+    pub fn job(&self) -> Option<usize> {
         match self {
-            Self::Small { ticket, .. } | Self::Append { ticket, .. } => Some(*ticket),
-            Self::Close { ready, .. } => Some(ready.ticket),
+            Self::Small { job, .. } | Self::Append { job, .. } => Some(*job),
+            Self::Close { ready, .. } => Some(ready.job),
             Self::Commit(_) => None,
         }
     }
 }
 
-/// A lane's view of the world.
-pub struct Lane<'a> {
-    /// Where things go.
-    pub dropbox: &'a Dropbox,
-    /// All jobs.
-    pub jobs: &'a [Job],
-    /// Which attempts are over.
-    pub shared: &'a Shared,
-    /// Where sessions are noted for the next run.
-    pub journals: &'a Journals,
-}
-
-impl Lane<'_> {
+impl Pass<'_> {
     /// Does one thing and tells what came of it.
     pub fn carry_out(&self, work: Work) -> Event {
-        let (ticket, result) = match work {
-            work if work
-                .ticket()
-                .is_some_and(|ticket| self.shared.is_stale(ticket)) =>
-            {
-                return Event::Stale;
-            }
+        let (job, result) = match work {
             Work::Commit(sessions) => return Event::Committed(self.commit(sessions)),
             Work::Small {
-                ticket,
+                job,
                 blocks,
                 digested,
             } => {
                 let content: Vec<&[u8]> = blocks.iter().map(|block| &block.bytes[..]).collect();
                 let started = self.dropbox.start_closed_session(&content);
                 let ready = started.map(|id| {
-                    let backup = &self.jobs[ticket.job].backup;
+                    let backup = &self.jobs[job].backup;
                     let journal = self.journals.begin(&backup.id, backup.version, &id);
                     journal.note_complete(digested);
-                    Event::Ready(ReadySession {
-                        ticket,
+                    Step::Ready(ReadySession {
+                        job,
                         session: Arc::new(Session { id, journal }),
                         digested,
                     })
                 });
-                (ticket, ready)
+                (job, ready)
             }
             Work::Append {
-                ticket,
+                job,
                 session,
                 index,
                 hash,
@@ -147,9 +129,9 @@ impl Lane<'_> {
                     // Before this lane sends anything else, so that a killed run loses one block a
                     // lane at most.
                     session.journal.note_block(index, &hash);
-                    Event::Appended(ticket)
+                    Step::Appended
                 });
-                (ticket, appended)
+                (job, appended)
             }
             Work::Close { ready, tail } => {
                 let tail = tail.as_ref().map_or(&[][..], |block| &block.bytes);
@@ -157,12 +139,15 @@ impl Lane<'_> {
                 let closed = self.append(&ready.session.id, offset, true, tail);
                 let closed = closed.map(|()| {
                     ready.session.journal.note_complete(ready.digested);
-                    Event::Ready(ready.clone())
+                    Step::Ready(ready.clone())
                 });
-                (ready.ticket, closed)
+                (ready.job, closed)
             }
         };
-        result.unwrap_or_else(|error| Event::Failed(ticket, error.into()))
+        Event::Of(
+            job,
+            result.unwrap_or_else(|error| Step::Failed(error.into())),
+        )
     }
 
     fn append(
@@ -201,7 +186,7 @@ impl Lane<'_> {
     }
 
     fn commit_of<'b>(&'b self, session: &'b ReadySession) -> Commit<'b> {
-        let job = &self.jobs[session.ticket.job];
+        let job = &self.jobs[session.job];
         Commit {
             session_id: &session.session.id,
             length: session.digested.bytes,
@@ -221,9 +206,7 @@ impl Lane<'_> {
         let doubtful = error.is_session_lost()
             || matches!(&error, dropbox::Error::Route { failure, .. } if failure.has("conflict"));
         if doubtful
-            && let Ok(Some(file)) = self
-                .dropbox
-                .file_metadata(&self.jobs[session.ticket.job].path)
+            && let Ok(Some(file)) = self.dropbox.file_metadata(&self.jobs[session.job].path)
             && file.content_hash == Some(session.digested.content_hash)
         {
             return Ok(file);
@@ -253,7 +236,7 @@ impl Lane<'_> {
         if stored == expected && file.size == session.digested.bytes {
             return Ok(file);
         }
-        self.remove(&self.jobs[session.ticket.job], &file.rev, stored);
+        self.remove(&self.jobs[session.job], &file.rev, stored);
         Err(Error::HashMismatch { expected, stored })
     }
 

@@ -7,6 +7,9 @@
 //! follows every backup and has finished sessions committed in batches, one batch at a time,
 //! because commits lock the folder.
 //!
+//! A backup whose session was lost, or whose copy turned out to be wrong, is sent again from its start
+//! in another pass, when everything else has arrived.
+//!
 //! Blocks in memory never exceed [`BUDGET_BYTES`], whatever the number and size of the backups.
 
 mod budget;
@@ -16,15 +19,15 @@ mod queue;
 mod reader;
 mod reading;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc;
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use budget::Budget;
-use coordinator::Coordinator;
-use lane::{Block, Lane, ReadySession};
+use coordinator::{Coordinator, Ended};
+use lane::{ReadySession, Work};
 use queue::Queue;
-use reading::Reading;
 
 pub use reader::digest;
 
@@ -49,6 +52,8 @@ const BUDGET_BYTES: usize = LANES * BLOCK_BYTES + BLOCK_BYTES / 2;
 const LANE_DELAY: Duration = Duration::from_millis(35);
 /// A backup of up to this many blocks is sent in one request.
 const SMALL_BLOCKS: usize = 2;
+/// How often a backup is sent again from its start within one run.
+const RESTARTS_MAX: u32 = 2;
 
 /// The number of lanes under an upload limit.
 pub fn lanes(upload_bytes_per_second: Option<u32>) -> usize {
@@ -191,63 +196,87 @@ pub trait Observer {
     fn under_way(&mut self, transfers: &[UnderWay]);
 }
 
-/// One attempt at one job. What still arrives of an earlier attempt is ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ticket {
-    job: usize,
-    attempt: u32,
-}
-
 /// What reader and lanes tell the coordinator.
 #[derive(Debug)]
 enum Event {
-    /// The reader begins a job.
-    Begun(Ticket),
-    /// The reader leaves a job alone.
-    NotBegun(Ticket),
-    /// A backup turned out to be large.
+    /// How a job goes on.
+    Of(usize, Step),
+    /// A batch was committed; each file has its own result.
+    Committed(Vec<(ReadySession, Result<FileMetadata, Error>)>),
+}
+
+/// How a job goes on.
+#[derive(Debug)]
+enum Step {
+    /// The reader begins it.
+    Begun,
+    /// The reader leaves it alone.
+    NotBegun,
+    /// The backup turned out to be large.
     Large {
-        ticket: Ticket,
         /// Bytes that Dropbox holds already.
         held: u64,
         /// The whole length, where it is known.
         length: Option<u64>,
     },
-    /// The reader has read a large backup to its end.
-    Read(LargeEnd),
+    /// A large backup has been read to its end.
+    Read {
+        /// Whole blocks that this pass sends and that must have arrived before the session is closed.
+        blocks: u64,
+        /// What closes it.
+        close: Work,
+    },
     /// Dropbox holds one more whole block.
-    Appended(Ticket),
-    /// A session is closed and complete.
+    Appended,
+    /// The session is closed and complete.
     Ready(ReadySession),
-    /// A batch was committed; each file has its own result.
-    Committed(Vec<(ReadySession, Result<FileMetadata, Error>)>),
     /// Reading or sending failed.
-    Failed(Ticket, Error),
-    /// Nothing: the work belonged to an attempt that is over.
-    Stale,
+    Failed(Error),
 }
 
-/// What closing a large backup's session takes.
-#[derive(Debug)]
-struct LargeEnd {
-    ready: ReadySession,
-    /// Whole blocks that this attempt sends and that must have arrived before.
-    blocks: u64,
-    /// The shorter last block, which travels with the closing request.
-    tail: Option<Block>,
-}
-
-/// What the coordinator tells reader and lanes.
-struct Shared {
-    /// The valid attempt of each job.
-    attempts: Vec<AtomicU32>,
+/// One pass over the jobs that are due: what its threads share. A job that fails is over for this pass,
+/// and when the next one begins, nothing of it is on its way any more.
+struct Pass<'a> {
+    source: &'a dyn Source,
+    dropbox: &'a Dropbox,
+    stop: &'a Stop,
+    journals: &'a Journals,
+    jobs: &'a [Job],
+    queue: Queue,
+    budget: Arc<Budget>,
     /// Nothing can be stored any more.
-    pointless: AtomicBool,
+    pointless: &'a AtomicBool,
 }
 
-impl Shared {
-    fn is_stale(&self, ticket: Ticket) -> bool {
-        self.attempts[ticket.job].load(Ordering::Relaxed) != ticket.attempt
+impl Pass<'_> {
+    /// Sends the jobs that are `due`.
+    fn send(
+        &self,
+        due: &BTreeSet<usize>,
+        lanes: usize,
+        may_restart: bool,
+        observer: &mut dyn Observer,
+    ) -> Ended {
+        let (sender, events) = mpsc::channel();
+        let tell = move |event| {
+            // The other end outlives all threads.
+            let _ = sender.send(event);
+        };
+        std::thread::scope(|scope| {
+            for number in (0..).take(lanes) {
+                let tell = tell.clone();
+                scope.spawn(move || {
+                    self.queue.wait_for_end(clock::wall(LANE_DELAY * number));
+                    while let Some(work) = self.queue.next() {
+                        tell(self.carry_out(work));
+                    }
+                });
+            }
+            scope.spawn(move || self.read_all(due, &tell));
+            let ended = Coordinator::new(self, due, may_restart, observer).run(&events);
+            self.queue.close();
+            ended
+        })
     }
 }
 
@@ -264,53 +293,26 @@ pub fn send(
     jobs: &[Job],
     observer: &mut dyn Observer,
 ) -> u64 {
-    let queue = Queue::default();
-    let shared = Shared {
-        attempts: jobs.iter().map(|_| AtomicU32::new(0)).collect(),
-        pointless: AtomicBool::new(false),
-    };
-    let (event_sender, events) = mpsc::channel();
-    let (ticket_sender, tickets) = mpsc::channel();
-    let lane = Lane {
-        dropbox,
-        jobs,
-        shared: &shared,
-        journals,
-    };
-    let reading = Reading {
-        source,
-        dropbox,
-        stop,
-        jobs,
-        shared: &shared,
-        queue: &queue,
-        budget: Budget::new(BUDGET_BYTES),
-        journals,
-    };
-    std::thread::scope(|scope| {
-        for number in (0..).take(lanes) {
-            let (queue, lane, events) = (&queue, &lane, event_sender.clone());
-            scope.spawn(move || {
-                queue.wait_for_end(clock::wall(LANE_DELAY * number));
-                while let Some(work) = queue.next() {
-                    if events.send(lane.carry_out(work)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        scope.spawn(move || reading.run(&tickets, &event_sender));
-        let coordinator = Coordinator::new(
-            jobs,
+    let pointless = AtomicBool::new(false);
+    let mut due: BTreeSet<usize> = (0..jobs.len()).collect();
+    let mut sent = 0;
+    for restarts_left in (0..=RESTARTS_MAX).rev() {
+        let pass = Pass {
+            source,
+            dropbox,
             stop,
-            &queue,
-            &shared,
-            ticket_sender,
             journals,
-            observer,
-        );
-        let sent = coordinator.run(&events);
-        queue.close();
-        sent
-    })
+            jobs,
+            queue: Queue::default(),
+            budget: Budget::new(BUDGET_BYTES),
+            pointless: &pointless,
+        };
+        let ended = pass.send(&due, lanes, restarts_left > 0, observer);
+        sent += ended.sent;
+        due = ended.again;
+        if due.is_empty() {
+            break;
+        }
+    }
+    sent
 }

@@ -1,89 +1,63 @@
 //! The reader thread: turns backups into work for the lanes, one after another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, Sender};
 
-use super::budget::Budget;
 use super::lane::{Block, ReadySession, Session, Work};
-use super::queue::Queue;
 use super::reader::BackupReader;
-use super::{Error, Event, Job, LargeEnd, SMALL_BLOCKS, Shared, Ticket};
-use crate::clock::Stop;
-use crate::dropbox::Dropbox;
+use super::{Error, Event, Job, Pass, SMALL_BLOCKS, Step};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
-use crate::source::{self, Source};
-use crate::state::journal::{Journals, Unfinished};
+use crate::source;
+use crate::state::journal::Unfinished;
 use crate::text;
 
-/// Everything that reading needs.
-pub struct Reading<'a> {
-    pub source: &'a dyn Source,
-    pub dropbox: &'a Dropbox,
-    pub stop: &'a Stop,
-    pub jobs: &'a [Job],
-    pub shared: &'a Shared,
-    pub queue: &'a Queue,
-    pub budget: Arc<Budget>,
-    pub journals: &'a Journals,
-}
-
-impl Reading<'_> {
-    /// Reads what the tickets ask for until there are no more.
-    pub fn run(&self, tickets: &Receiver<Ticket>, events: &Sender<Event>) {
-        let tell = |event| {
-            if events.send(event).is_err() {
-                log::debug!("The coordinator has ended before the reader.");
-            }
-        };
-        for ticket in tickets {
-            let pointless = self.shared.pointless.load(Ordering::Relaxed);
+impl Pass<'_> {
+    /// Reads the jobs that are `due`, one after another.
+    pub fn read_all(&self, due: &BTreeSet<usize>, tell: &dyn Fn(Event)) {
+        for &job in due {
+            let tell = |step| tell(Event::Of(job, step));
+            let pointless = self.pointless.load(Ordering::Relaxed);
             if pointless || self.stop.winding_down().is_some() {
-                tell(Event::NotBegun(ticket));
+                tell(Step::NotBegun);
                 continue;
             }
-            tell(Event::Begun(ticket));
-            match self.read(ticket, &tell) {
-                Ok(None) => {}
-                Ok(Some(event)) => tell(event),
-                Err(error) => tell(Event::Failed(ticket, error)),
+            tell(Step::Begun);
+            if let Err(error) = self.read(job, &tell) {
+                tell(Step::Failed(error));
             }
         }
     }
 
-    /// Reads one backup, or what earlier runs have left of it, and hands its content to the lanes.
-    /// Returns what the coordinator has to do next, if it is not for the lanes to say.
-    fn read(&self, ticket: Ticket, tell: &dyn Fn(Event)) -> Result<Option<Event>, Error> {
-        let backup = &self.jobs[ticket.job].backup;
+    /// Reads a job's backup, or what earlier runs have left of it, and hands its content to the lanes.
+    fn read(&self, job: usize, tell: &dyn Fn(Step)) -> Result<(), Error> {
+        let backup = &self.jobs[job].backup;
         match self.journals.unfinished(&backup.id, backup.version) {
-            Some(unfinished) => self.carry_on(ticket, unfinished, tell),
-            None => self.send_whole(ticket, tell),
+            Some(unfinished) => self.carry_on(job, unfinished, tell),
+            None => self.send_whole(job, tell),
         }
     }
 
     /// Goes on with the session that an earlier run has left.
     fn carry_on(
         &self,
-        ticket: Ticket,
+        job: usize,
         unfinished: Unfinished,
-        tell: &dyn Fn(Event),
-    ) -> Result<Option<Event>, Error> {
-        let job = &self.jobs[ticket.job];
+        tell: &dyn Fn(Step),
+    ) -> Result<(), Error> {
+        let Job { backup, name, .. } = &self.jobs[job];
         let session = Arc::new(Session {
             id: unfinished.session_id,
-            journal: self.journals.resume(&job.backup.id),
+            journal: self.journals.resume(&backup.id),
         });
         if let Some(digested) = unfinished.complete {
-            log::info!(
-                "\"{}\" was sent before; it only has to be put in its place.",
-                job.name
-            );
-            return Ok(Some(Event::Ready(ReadySession {
-                ticket,
+            log::info!("\"{name}\" was sent before; it only has to be put in its place.");
+            tell(Step::Ready(ReadySession {
+                job,
                 session,
                 digested,
-            })));
+            }));
+            return Ok(());
         }
         let known = unfinished.blocks;
         let mut in_a_row: Vec<BlockHash> = (0..)
@@ -92,16 +66,13 @@ impl Reading<'_> {
         // The last one is read again: it tells whether the backup is still the same.
         in_a_row.pop();
         let held = text::bytes((known.len() * BLOCK_BYTES) as u64);
-        let mut reader = BackupReader::resume(self.source, &job.backup, self.stop, in_a_row)?;
-        log::info!(
-            "The upload of \"{}\" goes on; Dropbox holds {held} of it already.",
-            job.name
-        );
-        self.send_blocks(ticket, session, &mut reader, Vec::new(), &known, tell)
+        let mut reader = BackupReader::resume(self.source, backup, self.stop, in_a_row)?;
+        log::info!("The upload of \"{name}\" goes on; Dropbox holds {held} of it already.");
+        self.send_blocks(job, session, &mut reader, Vec::new(), &known, tell)
     }
 
-    fn send_whole(&self, ticket: Ticket, tell: &dyn Fn(Event)) -> Result<Option<Event>, Error> {
-        let backup = &self.jobs[ticket.job].backup;
+    fn send_whole(&self, job: usize, tell: &dyn Fn(Step)) -> Result<(), Error> {
+        let backup = &self.jobs[job].backup;
         let mut reader = BackupReader::open(self.source, backup, self.stop)?;
         let mut first = Vec::new();
         while first.len() <= SMALL_BLOCKS
@@ -111,31 +82,30 @@ impl Reading<'_> {
         }
         if first.len() <= SMALL_BLOCKS {
             self.queue.push(Work::Small {
-                ticket,
+                job,
                 blocks: first,
                 digested: reader.digested(),
             });
-            return Ok(None);
+            return Ok(());
         }
         let id = self.dropbox.start_concurrent_session()?;
         let journal = self.journals.begin(&backup.id, backup.version, &id);
         let session = Arc::new(Session { id, journal });
-        self.send_blocks(ticket, session, &mut reader, first, &BTreeMap::new(), tell)
+        self.send_blocks(job, session, &mut reader, first, &BTreeMap::new(), tell)
     }
 
     /// Hands the blocks of a large backup to the lanes: those in `first`, then those still to be
     /// read, except those that Dropbox holds already.
     fn send_blocks(
         &self,
-        ticket: Ticket,
+        job: usize,
         session: Arc<Session>,
         reader: &mut BackupReader<'_>,
         first: Vec<Block>,
         known: &BTreeMap<u64, BlockHash>,
-        tell: &dyn Fn(Event),
-    ) -> Result<Option<Event>, Error> {
-        tell(Event::Large {
-            ticket,
+        tell: &dyn Fn(Step),
+    ) -> Result<(), Error> {
+        tell(Step::Large {
             held: (known.len() * BLOCK_BYTES) as u64,
             length: reader.length(),
         });
@@ -149,8 +119,8 @@ impl Reading<'_> {
                 None => self.next_block(reader)?,
             };
             let Some(block) = next else { break };
-            if self.shared.is_stale(ticket) {
-                return Ok(None);
+            if self.queue.has_abandoned(job) {
+                return Ok(());
             }
             if block.bytes.len() < BLOCK_BYTES {
                 tail = Some(block);
@@ -168,7 +138,7 @@ impl Reading<'_> {
                 (None, Some(&hash)) => {
                     blocks += 1;
                     self.queue.push(Work::Append {
-                        ticket,
+                        job,
                         session: Arc::clone(&session),
                         index,
                         hash,
@@ -186,15 +156,13 @@ impl Reading<'_> {
             return Err(source::Error::Changed.into());
         }
         let ready = ReadySession {
-            ticket,
+            job,
             session,
             digested: reader.digested(),
         };
-        Ok(Some(Event::Read(LargeEnd {
-            ready,
-            blocks,
-            tail,
-        })))
+        let close = Work::Close { ready, tail };
+        tell(Step::Read { blocks, close });
+        Ok(())
     }
 
     /// Reads a block under a lease of the budget.

@@ -1,7 +1,7 @@
 //! Upload sessions, commits, and what was stored in the end.
 
 use sandbox::dropbox::faults;
-use sandbox::http::{Action, Gate, On};
+use sandbox::http::{Action, Exchange, Gate, Link, On};
 use serde_json::{Value, json};
 
 use super::*;
@@ -64,6 +64,48 @@ fn sessions_that_vanish_before_their_commit_are_sent_again() {
     world.dropbox.drop_sessions();
     gate.open();
     assert_eq!(run.wait(), Some(0), "{}", world.log());
+    world.assert_mirrored();
+}
+
+#[test]
+fn a_backup_that_is_sent_again_waits_for_its_own_requests_and_keeps_no_other_waiting() {
+    let world = World::authorized();
+    world.add_backups(1, 1, 20_000);
+    world.add_backups(2, 2, 100 * MIB);
+    // Slow enough that the backup is far from its end when its session is lost.
+    world.dropbox.set_link(Link {
+        bytes_per_second_total: Some(20_000_000),
+        ..Link::default()
+    });
+    let traffic = world.dropbox.traffic();
+    let gate = Gate::new();
+    world
+        .dropbox
+        .inject(On::next(APPEND), Action::Hold(gate.clone()));
+    let lost = faults::route_error("not_found/", &json!({".tag": "not_found"}));
+    world.dropbox.inject(On::nth(APPEND, 2), lost);
+    let run = world.start();
+    // The small one is stored while a block of the large one is still under way.
+    let is_stored = |e: &Exchange| e.route == FINISH && e.status == Some(200);
+    assert!(traffic.wait_for(PATIENCE, |log| log.iter().any(is_stored)));
+    assert!(gate.wait_reached(PATIENCE));
+    assert!(world.log().contains("begins again from its start"));
+    // One session for each of them so far; most of the large one was neither read nor sent in vain.
+    assert_eq!(world.count(START), 2);
+    let route = download_route(2);
+    let of_it = |e: &&Exchange| e.route == route;
+    let downloads = world.uisp.traffic().requests();
+    let read: u64 = downloads
+        .iter()
+        .filter(of_it)
+        .map(|e| e.response_bytes)
+        .sum();
+    assert!(read < 100 * MIB, "{read} bytes");
+    assert!(world.count(APPEND) < 25, "{}", world.count(APPEND));
+    world.dropbox.set_link(Link::default());
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    assert_eq!(world.count(START), 3);
     world.assert_mirrored();
 }
 
