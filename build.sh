@@ -70,75 +70,47 @@ need_php() { install 'php -r "exit((int) ! class_exists(\"ZipArchive\"));"' php-
 has_target() {
     [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] && return 0
     # Rustup may not reach its server; waiting for that is not worth more than a minute.
-    [ "${2:-}" != add ] || timeout 60 rustup target add "$1" >/dev/null 2>&1
+    timeout 60 rustup target add "$1" >/dev/null 2>&1
 }
 
-# For machines whose rustup reaches no server: Debian's own compiler and its library for aarch64. Prints the compiler and
-# the folder in which it finds the library, which stays in the build folder.
-debian_rust_for_arm64() {
-    local folder=$target_dir/debian-arm64 version as_root=()
-    command -v dpkg-query >/dev/null || return 1
-    install '/usr/bin/rustc --version' rustc-web || return 1
-    version=$(dpkg-query -W -f '${Version}' rustc-web) || return 1
-    if [ ! -d "$folder/$version" ]; then
-        say "fetching Rust's library for aarch64 from Debian"
-        [ "$(id -u)" = 0 ] || as_root=(sudo)
-        local get=(apt-get -qq -o "APT::Architectures::=$(dpkg --print-architecture)" -o "APT::Architectures::=arm64")
-        "${as_root[@]}" "${get[@]}" update >/dev/null || return 1
-        rm -rf "$folder"
-        mkdir -p "$folder/unpacked"
-        (cd "$folder" && "${get[@]}" download "libstd-rust-web-dev:arm64=$version" >/dev/null) || return 1
-        dpkg-deb -x "$folder"/*.deb "$folder/unpacked" || return 1
-        mv "$folder/unpacked" "$folder/$version"
-    fi
-    echo "/usr/bin/rustc $folder/$version/usr"
-}
-
-# Prints the usable Rust target for an architecture and its C compiler, which ring needs, and where it is not rustup's, the
-# Rust compiler and its libraries; nothing if there is none.
-# Musl comes before glibc: UISP's container is Alpine, and a static glibc program may load the wrong libraries
-# for name lookups on other systems.
+# Prints the Rust target for a static program of an architecture, and its C compiler, which ring needs; nothing if there is
+# none. For this machine's own architecture there is a way out: a program for this machine alone.
 choose_target() {
     local architecture=$1
-    local musl=$architecture-unknown-linux-musl gnu=$architecture-unknown-linux-gnu cross=$architecture-linux-gnu-gcc
+    local musl=$architecture-unknown-linux-musl cross=$architecture-linux-gnu-gcc
     if [ "$architecture" = "$(uname -m)" ]; then
-        if has_target "$musl" add && install 'command -v musl-gcc' musl-tools; then
+        if has_target "$musl" && install 'command -v musl-gcc' musl-tools; then
             echo "$musl musl-gcc"
-        elif has_target "$gnu"; then
-            echo "$gnu cc"
+        else
+            # Dynamic: a static program of glibc may load the wrong libraries for name lookups.
+            echo "$(rustc -vV | sed -n 's/^host: //p') cc"
         fi
-    elif install "command -v $cross" "gcc-${architecture/_/-}-linux-gnu" libc6-dev-"${cross_libc[$architecture]}"-cross; then
-        if has_target "$musl" add; then
-            echo "$musl $cross"
-        elif has_target "$gnu" add; then
-            echo "$gnu $cross"
-        elif [ "$architecture" = aarch64 ]; then
-            local rust
-            if rust=$(debian_rust_for_arm64); then echo "$gnu $cross $rust"; fi
-        fi
+    elif has_target "$musl" \
+        && install "command -v $cross" "gcc-${architecture/_/-}-linux-gnu" libc6-dev-"${cross_libc[$architecture]}"-cross; then
+        echo "$musl $cross"
     fi
 }
 
-# build_release TARGET COMPILER [RUSTC SYSROOT]: prints the path of the static program.
+is_static() { [[ $1 == *-unknown-linux-musl ]]; }
+
+# build_release TARGET COMPILER: prints the path of the program.
 build_release() {
-    local target=$1 compiler=$2 sysroot=${4:-}
-    # In a subshell of the caller's: what is exported here ends with it.
-    if [ -n "${3:-}" ]; then export RUSTC=$3; fi
+    local target=$1 compiler=$2
     local cargo_home=${CARGO_HOME:-$HOME/.cargo}
     local name=${target//-/_}
+    # In a subshell of the caller's: what is exported here ends with it.
     export "CC_$name=$compiler"
     # Rust brings musl's start files and library itself; the linker only has to know the processor.
     if [ "${target%%-*}" != "$(uname -m)" ]; then export "CARGO_TARGET_${name^^}_LINKER=$compiler"; fi
     # No path of this machine may reach the program: the same commit gives the same bytes anywhere.
     # With --target the flags stay away from build scripts and macros.
-    local flags="-C target-feature=+crt-static --remap-path-prefix=$cargo_home=/cargo \
+    local flags="--remap-path-prefix=$cargo_home=/cargo \
 --remap-path-prefix=$checkout=/source --remap-path-prefix=$target_dir=/target"
     # Addresses to adjust at the start in a compact list. Rust's own musl understands it, an old glibc does not.
-    if [[ $target == *-musl ]]; then flags+=" -C link-arg=-Wl,-z,pack-relative-relocs"; fi
-    if [ -n "$sysroot" ]; then flags+=" --sysroot $sysroot"; fi
+    if is_static "$target"; then flags+=" -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"; fi
     RUSTFLAGS=$flags cargo build --release --locked --bin backup-sync-dropbox --target "$target" >&2
     local program=$target_dir/$target/release/backup-sync-dropbox
-    check_static "$program"
+    if is_static "$target"; then check_static "$program"; fi
     check_anonymous "$program" "$checkout" "$target_dir" "$cargo_home" "$(rustc --print sysroot)"
     echo "$program"
 }
@@ -177,29 +149,39 @@ package() {
         [ -z "$(git status --porcelain)" ] || commit+=" with local changes"
     fi
 
-    local programs=() architecture target compiler program
+    local programs=() architecture target compiler kind program
     for architecture in x86_64 aarch64; do
         if [[ " $* " != *" $architecture "* ]]; then
             programs+=("$architecture=skipped=not asked for")
             continue
         fi
-        target=$(choose_target "$architecture")
+        read -r target compiler <<<"$(choose_target "$architecture")"
         if [ -z "$target" ]; then
             say "$architecture: skipped: no Rust target or no cross compiler for it can be had on this machine"
             programs+=("$architecture=skipped=no Rust target or no cross compiler for it on the building machine")
             continue
         fi
-        say "$architecture: building for ${target%% *}"
-        # shellcheck disable=SC2086 # two words
-        program=$(build_release $target)
-        read -r target _ compiler _ <<<"$target"
-        programs+=("$architecture=static, $target, $("${compiler:-rustc}" --version)=$program")
+        say "$architecture: building for $target"
+        kind=static
+        if ! is_static "$target"; then
+            kind="for the building machine alone"
+            say "$architecture: neither for UISP's container nor for other machines: rustup's musl target or musl-tools cannot be had"
+        fi
+        program=$(build_release "$target" "$compiler")
+        programs+=("$architecture=$kind, $target, $(rustc --version)=$program")
     done
 
     sandbox_program pack
     mkdir -p "$(dirname "$zip")"
     "$target_dir/debug/pack" "$zip" "$commit" "$commit_time" "${programs[@]}"
     say "$zip ($(wc -c <"$zip") bytes)"
+}
+
+# The ZIP for others: with static programs, or none at all.
+package_for_others() {
+    is_static "$(choose_target "$(uname -m)" | cut -d ' ' -f 1)" \
+        || fail "a static program needs rustup's target $(uname -m)-unknown-linux-musl and musl-gcc (Debian: musl-tools). Install them by hand and try again."
+    package "$1" x86_64 aarch64
 }
 
 # What goes beside the ZIP to whoever gets it.
@@ -216,7 +198,7 @@ papers() {
 
 export_plugin() {
     local folder=${1:-$checkout/dist}
-    package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64
+    package_for_others "$checkout/dist/backup-sync-dropbox.zip"
     need_php || fail "the repository's checks need PHP (Debian: php-cli php-zip)"
     sandbox_program export
     rm -rf "$folder/plugins/backup-sync-dropbox"
@@ -348,16 +330,13 @@ pictures() {
 
 bench() {
     need_compiler
-    local chosen target program
-    chosen=$(choose_target "$(uname -m)")
-    [ -n "$chosen" ] || fail "no Rust target for a static program of this machine's processor"
-    target=${chosen% *}
+    local target compiler program
+    read -r target compiler <<<"$(choose_target "$(uname -m)")"
     say "building the program for $target, as for the package"
-    # shellcheck disable=SC2086 # two words
-    program=$(build_release $chosen)
+    program=$(build_release "$target" "$compiler")
     # For the same target, so that the bare copy loop has the program's C library and allocator. Optimised, as the stand-ins must
     # not slow the program down; without LTO, as that would take minutes and give nothing.
-    env "CC_${target//-/_}=${chosen#* }" RUSTFLAGS="-C target-feature=+crt-static" \
+    env "CC_${target//-/_}=$compiler" RUSTFLAGS="-C target-feature=+crt-static" \
         CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
         cargo build --locked --profile bench --package sandbox --bin bench --target "$target" >&2
     say "bench"
@@ -392,7 +371,7 @@ case ${1:-help} in
     bench) bench "${@:2}" ;;
     soak) soak ;;
     package)
-        package "$checkout/dist/backup-sync-dropbox.zip" x86_64 aarch64
+        package_for_others "$checkout/dist/backup-sync-dropbox.zip"
         papers "$checkout/dist/backup-sync-dropbox.zip"
         ;;
     export-plugin) export_plugin "${@:2}" ;;

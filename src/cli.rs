@@ -9,7 +9,6 @@ use lexopt::prelude::*;
 
 use crate::clock;
 use crate::commands::{self, Call, Command};
-use crate::http::lookup;
 use crate::page;
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::run::{self, End};
@@ -151,9 +150,6 @@ fn in_folder(root: PathBuf, carry_out: impl FnOnce(&PluginFolder) -> ExitCode) -
 fn do_command(call: &Call) -> ExitCode {
     plugin_log::start_on_stderr();
     report_panics();
-    if !can_look_up_names() {
-        return ExitCode::from(1);
-    }
     match call.run() {
         Ok(commands::End::Well) => ExitCode::SUCCESS,
         Ok(commands::End::Wrong) => ExitCode::from(1),
@@ -182,24 +178,10 @@ fn logged(
     report_panics();
     let signalled = clock::catch_signals();
     panic_for_a_test();
-    if !can_look_up_names() {
-        return ExitCode::from(1);
-    }
     match carry_out(folder, signalled) {
         End::Done => ExitCode::SUCCESS,
         End::Failed => ExitCode::from(1),
     }
-}
-
-/// Whether a lookup of a name is survived; says what to do if not.
-fn can_look_up_names() -> bool {
-    let fatal = lookup::fatal_module();
-    if let Some(module) = &fatal {
-        log::error!(
-            "This build of the program cannot look up names on this system: it is one for containers, and the system's module {module} would end it. No backups are copied. Use a program that is built for musl, as in the plugin's ZIP, or build it for this system with \"cargo install --path .\"."
-        );
-    }
-    fatal.is_none()
 }
 
 /// Panics if a test asks for it. Not in the shipped program, which is built without these checks.

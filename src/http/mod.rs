@@ -3,7 +3,6 @@
 //! Redirects are never followed: no request of ours expects one, and credentials must not travel
 //! to a host that an answer names.
 
-pub mod lookup;
 pub mod pace;
 pub mod retry;
 

@@ -123,28 +123,15 @@ fn contains_what_the_host_needs_and_nothing_else() {
 /// Only the release ZIP can keep the limits: debug programs are ten times as large.
 #[test]
 fn is_small() {
-    // The C library of a static glibc program, the second choice of build.sh, takes a megabyte more.
     const BYTES_MAX: usize = 4_000_000;
-    const GLIBC_BYTES_MAX: usize = 5_000_000;
     let Some(zip) = std::env::var_os("BACKUP_SYNC_ZIP") else {
         println!("skipped: BACKUP_SYNC_ZIP names no release ZIP");
         return;
     };
     let entries = read(Path::new(&zip)).unwrap();
-    let build = String::from_utf8(content(&entries, "BUILD-INFO")).unwrap();
-    let limit = |line: &str| {
-        if line.contains("-linux-gnu") {
-            GLIBC_BYTES_MAX
-        } else {
-            BYTES_MAX
-        }
-    };
-    assert!(fs::metadata(&zip).unwrap().len() <= limit(&build) as u64);
+    assert!(fs::metadata(&zip).unwrap().len() <= BYTES_MAX as u64);
     for entry in entries {
-        let architecture = entry.name.split('/').nth(1).unwrap_or_default();
-        let line = build.lines().find(|line| line.contains(architecture));
-        let limit = line.map_or(BYTES_MAX, limit);
-        assert!(entry.content.len() <= limit, "{}", entry.name);
+        assert!(entry.content.len() <= BYTES_MAX, "{}", entry.name);
     }
 }
 

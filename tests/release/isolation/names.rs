@@ -12,7 +12,7 @@ const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 /// Where Docker's name server answers.
 const DOCKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
-/// What desktops write, with modules that a static program cannot load.
+/// What desktops write, with modules of glibc, which make no difference to the program.
 const DESKTOP: &str = "passwd: files systemd\nhosts: files mymachines mdns4_minimal [NOTFOUND=return] resolve dns myhostname\n";
 
 /// One run in a folder with these files below `etc`.

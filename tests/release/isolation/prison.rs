@@ -66,17 +66,19 @@ pub fn isolated(test: impl FnOnce(&Path) + Send) {
     }
 }
 
-/// The program for an architecture; `None`, with a word, if it was not built.
+/// The static program for an architecture; `None`, with a word, if the ZIP has none.
 pub fn program(zip: &Path, architecture: &str) -> Option<Vec<u8>> {
-    let name = format!("bin/{architecture}/backup-sync-dropbox");
-    let entry = read(zip)
-        .unwrap()
-        .into_iter()
-        .find(|entry| entry.name == name);
-    if entry.is_none() {
-        skipped(&format!("the ZIP has no program for {architecture}"));
+    let packed = read(zip).unwrap();
+    let content = |name: &str| {
+        let entry = packed.iter().find(|entry| entry.name == name);
+        entry.unwrap().content.clone()
+    };
+    let build = String::from_utf8(content("BUILD-INFO")).unwrap();
+    if !build.contains(&format!("{architecture}: built, static, ")) {
+        skipped(&format!("the ZIP has no static program for {architecture}"));
+        return None;
     }
-    Some(entry?.content)
+    Some(content(&format!("bin/{architecture}/backup-sync-dropbox")))
 }
 
 impl Prison {
