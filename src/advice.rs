@@ -77,7 +77,7 @@ pub fn dropbox(error: &dropbox::Error) -> String {
         {
             "The Dropbox account may not write to the mirror folder. Check its sharing and team settings".into()
         }
-        Error::Changed => "Try again: the newer version is taken then".into(),
+        Error::OtherVersion => "Try again: the newer version is taken then".into(),
         Error::Stopped(_) => "The next run carries on".into(),
         Error::Route { .. } | Error::Rejected { .. } | Error::Malformed { .. } => {
             "Something between this server and Dropbox may have changed the answer, or the plugin is at fault. The next run tries again; if this repeats, report it with this line".into()
@@ -164,7 +164,7 @@ pub fn source(error: &source::Error) -> String {
         Error::CreationTooSlow => {
             "It is mirrored by a later run, once it is finished".into()
         }
-        Error::Changed => {
+        Error::OtherContent => {
             "The backup changed while it was being read. Nothing of it was stored. The next run tries again".into()
         }
         Error::Unreadable { .. } => {
@@ -208,7 +208,7 @@ pub fn authorization(error: &oauth::Error) -> String {
             "The values of \"{FIELD_APP_KEY}\" and \"{FIELD_APP_SECRET}\" do not belong to one app. Compare them with your app's Settings tab at {APP_CONSOLE}, correct them and save. The stored authorization is kept"
         ),
         oauth::Error::Unavailable(http::Error::Tls(_)) => tls().into(),
-        oauth::Error::Unavailable(_) => {
+        oauth::Error::Busy { .. } | oauth::Error::Unavailable(_) => {
             "The stored authorization is kept. The next run tries again; if this repeats, check the server's internet connection, DNS and proxy settings".into()
         }
         oauth::Error::Stopped(_) => "The next run carries on".into(),

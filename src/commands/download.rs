@@ -267,7 +267,7 @@ impl Content<'_> {
     fn unfinished(&self, error: &dropbox::Error) -> Fault {
         let what = format!("\"{}\" could not be downloaded", self.file.name);
         let failure = dropbox_failure(&what, error);
-        let changed = matches!(error, dropbox::Error::Changed) || error.is_not_found();
+        let changed = matches!(error, dropbox::Error::OtherVersion) || error.is_not_found();
         if changed {
             Fault::Again(failure)
         } else {

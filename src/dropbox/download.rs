@@ -42,7 +42,7 @@ impl<'a> Download<'a> {
     /// Reads the next bytes into `buffer`; 0 at the end, never before it.
     ///
     /// # Errors
-    /// [`Error`], once going on has been tried often enough; [`Error::Changed`] if it is not that version
+    /// [`Error`], once going on has been tried often enough; [`Error::OtherVersion`] if it is not that version
     /// any more.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
@@ -79,12 +79,12 @@ impl<'a> Download<'a> {
         if !matches!(response.status, 200 | 206) {
             return Err(match response.status {
                 // The version that was asked for is longer.
-                416 => Error::Changed,
+                416 => Error::OtherVersion,
                 _ => self.dropbox.explain(Error::from_response(ROUTE, response)),
             });
         }
         if rev_of(&response)? != self.rev {
-            return Err(Error::Changed);
+            return Err(Error::OtherVersion);
         }
         let begins = match response.status {
             206 => {

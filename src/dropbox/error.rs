@@ -104,7 +104,7 @@ pub enum Error {
     },
     /// Another version of a file came than the one that was asked for.
     #[error("the file was changed in Dropbox meanwhile")]
-    Changed,
+    OtherVersion,
     /// A job that Dropbox carries out in the background did not end in this run's time.
     #[error("Dropbox has not finished {route} in time")]
     Unfinished {

@@ -103,7 +103,7 @@ struct WireEntry {
 }
 
 #[derive(Deserialize)]
-struct Page {
+struct WirePage {
     entries: Vec<WireEntry>,
     cursor: String,
     has_more: bool,
@@ -145,7 +145,7 @@ impl Dropbox {
             starts += 1;
             let recursive = depth == Depth::Subfolders;
             let argument = json!({"path": folder, "recursive": recursive, "limit": 2000});
-            let mut page: Page = match self.rpc(LIST, &argument) {
+            let mut page: WirePage = match self.rpc(LIST, &argument) {
                 Ok(page) => page,
                 // The root is always there; what says otherwise is a fault.
                 Err(error) if error.is_not_found() && !folder.is_empty() => return Ok(Vec::new()),

@@ -316,6 +316,10 @@ impl Dropbox {
                         route: oauth::TOKEN_ROUTE,
                         cause,
                     },
+                    oauth::Error::Busy { retry_after } => Error::Busy {
+                        route: oauth::TOKEN_ROUTE,
+                        retry_after,
+                    },
                     error => Error::AccessRefused {
                         route: oauth::TOKEN_ROUTE,
                         reason: error.to_string(),

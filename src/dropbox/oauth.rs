@@ -3,6 +3,8 @@
 //! Source of the parameters: <https://www.dropbox.com/developers/documentation/http/documentation>,
 //! RFC 6749 and, for PKCE, RFC 7636.
 
+use std::time::Duration;
+
 use oauth2::basic::BasicClient;
 use oauth2::{
     AuthType, AuthUrl, AuthorizationCode, ClientId, ClientSecret, CsrfToken, EndpointNotSet,
@@ -47,9 +49,15 @@ pub enum Error {
     /// Another OAuth error, which a correct request does not get.
     #[error("{0}")]
     Refused(String),
-    /// No usable answer; says nothing about code or token.
+    /// 429; says nothing about code or token.
+    #[error("Dropbox asks to slow down ({TOKEN_ROUTE})")]
+    Busy {
+        /// The wait that Dropbox asks for.
+        retry_after: Option<Duration>,
+    },
+    /// No usable answer; says nothing about code or token, either.
     #[error("{0}")]
-    Unavailable(http::Error),
+    Unavailable(#[from] http::Error),
     /// The run had to stop before there was an answer.
     #[error("the run was stopped")]
     Stopped(StopReason),
@@ -59,7 +67,7 @@ impl Retryable for Error {
     fn retry(&self) -> Retry {
         match self {
             Self::Unavailable(http::Error::Network(_)) => Retry::Backoff,
-            Self::Unavailable(http::Error::Busy { retry_after }) => Retry::After(*retry_after),
+            Self::Busy { retry_after } => Retry::After(*retry_after),
             _ => Retry::Never,
         }
     }
@@ -183,7 +191,7 @@ fn client(hosts: &Hosts, app: &App) -> Result<ReadyClient, Error> {
 
 /// Carries a request of the oauth2 crate. Only an answer that can be OAuth's own word reaches the
 /// crate: a success, or the 400 and 401 of RFC 6749. Anything else is a fault on the way.
-fn post(http: &http::Client, request: HttpRequest) -> Result<HttpResponse, http::Error> {
+fn post(http: &http::Client, request: HttpRequest) -> Result<HttpResponse, Error> {
     let (head, body) = request.into_parts();
     let mut headers = Vec::new();
     for (name, value) in [
@@ -209,22 +217,22 @@ fn post(http: &http::Client, request: HttpRequest) -> Result<HttpResponse, http:
     let status = response.status;
     if status == 429 {
         let retry_after = response.retry_after();
-        return Err(http::Error::Busy { retry_after });
+        return Err(Error::Busy { retry_after });
     }
     if !matches!(status, 200 | 400 | 401) {
         let excerpt = http::excerpt(&response.error_body()?, 200);
-        return Err(http::Error::Network(format!("status {status}, {excerpt}")));
+        return Err(http::Error::Network(format!("status {status}, {excerpt}")).into());
     }
     let body = response.bytes(TOKEN_BYTES_MAX)?;
     wire::Response::builder()
         .status(status)
         .body(body)
-        .map_err(|error| http::Error::Protocol(error.to_string()))
+        .map_err(|error| http::Error::Protocol(error.to_string()).into())
 }
 
-fn classify(error: RequestTokenError<http::Error, oauth2::basic::BasicErrorResponse>) -> Error {
+fn classify(error: RequestTokenError<Error, oauth2::basic::BasicErrorResponse>) -> Error {
     match error {
-        RequestTokenError::Request(cause) => Error::Unavailable(cause),
+        RequestTokenError::Request(error) => error,
         RequestTokenError::ServerResponse(response) => {
             let code = response.error().as_ref();
             let description = response

@@ -83,12 +83,6 @@ pub enum Error {
     /// The connection could not be made, broke, or fell silent.
     #[error("{0}")]
     Network(String),
-    /// The server asks for patience.
-    #[error("asked to slow down")]
-    Busy {
-        /// The wait that it asks for.
-        retry_after: Option<Duration>,
-    },
     /// The other end's certificate was not accepted, or TLS failed.
     #[error("{0}")]
     Tls(String),

@@ -19,7 +19,7 @@ use crate::source::{Backup, Source};
 use crate::state::{Mirrored, State, StoredFile};
 use crate::text;
 use plan::{Deletion, Plan, Replaced, Verification};
-use transfer::{Job, Observer, Outcome, UnderWay};
+use transfer::{Fate, Job, Observer, UnderWay};
 
 /// What a run did, for its last line and its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -368,22 +368,22 @@ struct Sending<'m, 'w, 'a> {
 }
 
 impl Observer for Sending<'_, '_, '_> {
-    fn settled(&mut self, index: usize, outcome: Outcome) {
+    fn settled(&mut self, index: usize, fate: Fate) {
         let job = &self.jobs[index];
-        match outcome {
-            Outcome::Stored {
+        match fate {
+            Fate::Stored {
                 file,
                 digested,
                 took,
             } => self
                 .mirror
                 .note_stored(job, &file, digested, took, self.summary),
-            Outcome::NotBegun => self.not_begun.push(index),
-            Outcome::Failed(error) if error.is_stopped() => self.summary.left += 1,
-            Outcome::Failed(error) if error.is_in_use() => {
+            Fate::NotBegun => self.not_begun.push(index),
+            Fate::Failed(error) if error.is_stopped() => self.summary.left += 1,
+            Fate::Failed(error) if error.is_in_use() => {
                 left_in_use(&job.name, &error, self.summary);
             }
-            Outcome::Failed(error) => match &mut self.short_of_space {
+            Fate::Failed(error) => match &mut self.short_of_space {
                 Some(jobs) if error.is_out_of_space() => jobs.push(index),
                 _ => {
                     self.summary.failed += 1;

@@ -238,7 +238,12 @@ impl Setup<'_> {
             Err(error) => {
                 let meaning = advice::authorization(&error);
                 match fallback {
-                    Some(stored) if matches!(error, oauth::Error::Unavailable(_)) => {
+                    Some(stored)
+                        if matches!(
+                            error,
+                            oauth::Error::Busy { .. } | oauth::Error::Unavailable(_)
+                        ) =>
+                    {
                         log::warn!(
                             "The access code could not be exchanged yet; it stays in its field, and this run uses the stored authorization. Cause: {error}."
                         );
@@ -335,7 +340,7 @@ fn what_failed(error: &oauth::Error) -> &'static str {
         oauth::Error::InvalidGrant(_) => "Dropbox no longer accepts the stored authorization",
         oauth::Error::InvalidClient(_) => "Dropbox does not know the app",
         oauth::Error::Refused(_) => "Dropbox refused to renew the access",
-        oauth::Error::Unavailable(_) | oauth::Error::Stopped(_) => {
+        oauth::Error::Busy { .. } | oauth::Error::Unavailable(_) | oauth::Error::Stopped(_) => {
             "Dropbox could not be asked for access"
         }
     }

@@ -18,7 +18,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::{Backup, Download, Error, Kind, Listing, Source};
+use super::{Backup, Error, Kind, Listing, Source, Stream};
 use crate::backup_id::{BackupId, NAME_CHARS_MAX, Version};
 use crate::clock;
 use crate::zone::Zone;
@@ -102,7 +102,7 @@ impl Source for Directory {
 
     /// Begins at the start, whatever is asked for: the file is on this machine, and comparing what
     /// was read before shows that it is still the same.
-    fn open(&self, id: &BackupId, _offset: u64) -> Result<Download, Error> {
+    fn open(&self, id: &BackupId, _offset: u64) -> Result<Stream, Error> {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
         let (path, version) = listed.get(id).cloned().ok_or(Error::InUse)?;
         drop(listed);
@@ -121,7 +121,7 @@ impl Source for Directory {
             version,
         };
         reading.check()?;
-        Ok(Download {
+        Ok(Stream {
             reader: Box::new(reading),
             offset: 0,
             length: Some(version.bytes),

@@ -48,7 +48,7 @@ pub struct Listing {
 }
 
 /// A backup's content on its way.
-pub struct Download {
+pub struct Stream {
     /// The bytes from `offset` on. Ends in an error if it ends too early to be told otherwise.
     pub reader: Box<dyn Read + Send>,
     /// Where the bytes begin; 0 where the source cannot begin elsewhere.
@@ -125,7 +125,7 @@ pub trait Source: Sync {
     /// # Errors
     /// [`Error`]; also when the answer is not a backup. While it is read, the reader's errors may
     /// hold an [`Error`] in turn.
-    fn open(&self, id: &BackupId, offset: u64) -> Result<Download, Error>;
+    fn open(&self, id: &BackupId, offset: u64) -> Result<Stream, Error>;
 
     /// Ends every request in flight and refuses new ones; for a run that has to stop.
     fn shutdown(&self) {}
@@ -186,9 +186,9 @@ pub enum Error {
     /// UISP is still making the fresh backup.
     #[error("UISP has not finished the new backup in {} minutes", creation::PATIENCE.as_secs() / 60)]
     CreationTooSlow,
-    /// A backup that never changes did.
+    /// The content is not what was read before.
     #[error("the source sent another content than before")]
-    Changed,
+    OtherContent,
     /// A file or folder on this machine cannot be read.
     #[error("{path} cannot be read ({cause})")]
     Unreadable {

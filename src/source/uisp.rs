@@ -8,7 +8,7 @@ use std::io::{self, Read};
 
 use url::Url;
 
-use super::{BLOCK_PATIENCE, Download, Error, Kind, Listing, Source, rows};
+use super::{BLOCK_PATIENCE, Error, Kind, Listing, Source, Stream, rows};
 use crate::backup_id::BackupId;
 use crate::clock::{Stop, Stopwatch};
 use crate::http::retry::with_retry;
@@ -27,7 +27,7 @@ const SNIFF_BYTES: usize = 512;
 
 /// The part of the settings that counts.
 #[derive(serde::Deserialize)]
-struct Settings {
+struct NmsSettings {
     timezone: Option<String>,
 }
 
@@ -132,7 +132,7 @@ impl Source for Uisp {
         let body = self
             .json("nms/settings", SMALL_BYTES_MAX)
             .map_err(|error| error.to_string())?;
-        let settings: Settings = serde_json::from_slice(&body)
+        let settings: NmsSettings = serde_json::from_slice(&body)
             .map_err(|error| unexpected("usable settings", error, &body).to_string())?;
         let name = settings
             .timezone
@@ -151,7 +151,7 @@ impl Source for Uisp {
         self.create_backup()
     }
 
-    fn open(&self, id: &BackupId, offset: u64) -> Result<Download, Error> {
+    fn open(&self, id: &BackupId, offset: u64) -> Result<Stream, Error> {
         let range = (offset > 0).then(|| format!("bytes={offset}-"));
         let path = format!("nms/backups/{id}");
         let (url, response) = self.get(&path, Patience::Transfer, range.as_deref())?;
@@ -185,7 +185,7 @@ impl Source for Uisp {
                 return Err(unexpected("a backup", "a page or message", &start));
             }
         }
-        Ok(Download {
+        Ok(Stream {
             reader: Box::new(io::Cursor::new(start).chain(reader)),
             offset: begins,
             length,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::lane::{ReadySession, Work};
 use super::queue::Queue;
-use super::{Error, Event, Job, Observer, Outcome, Pass, Step, UnderWay};
+use super::{Error, Event, Fate, Job, News, Observer, Pass, UnderWay};
 use crate::clock::{StopReason, Stopwatch};
 use crate::dropbox;
 use crate::dropbox::content_hash::BLOCK_BYTES;
@@ -23,7 +23,7 @@ const STOP_GRACE: Duration = Duration::from_secs(60);
 
 /// How far a job has come.
 #[derive(Debug, Default)]
-struct Progress {
+struct JobProgress {
     since: Option<Stopwatch>,
     /// Whole blocks that this pass has sent.
     appended: u64,
@@ -33,7 +33,7 @@ struct Progress {
     close: Option<(u64, Work)>,
 }
 
-impl Progress {
+impl JobProgress {
     /// Closes a large backup's session once every whole block has arrived: Dropbox takes nothing
     /// more afterwards.
     fn close_if_complete(&mut self, queue: &Queue) {
@@ -64,7 +64,7 @@ pub struct Coordinator<'a> {
     /// Whether there may be another pass.
     may_restart: bool,
     /// The jobs that are not over yet.
-    open: BTreeMap<usize, Progress>,
+    open: BTreeMap<usize, JobProgress>,
     /// When progress was reported last.
     reported: Stopwatch,
     /// Closed sessions that wait for their commit, and since when.
@@ -87,7 +87,10 @@ impl<'a> Coordinator<'a> {
             pass,
             observer,
             may_restart,
-            open: due.iter().map(|&job| (job, Progress::default())).collect(),
+            open: due
+                .iter()
+                .map(|&job| (job, JobProgress::default()))
+                .collect(),
             reported: Stopwatch::start(),
             ready: Vec::new(),
             ready_since: Stopwatch::start(),
@@ -104,7 +107,7 @@ impl<'a> Coordinator<'a> {
             match events.recv_timeout(Duration::from_secs(1)) {
                 Ok(event) => {
                     match event {
-                        Event::Of(job, step) => self.advance(job, step),
+                        Event::Of(job, news) => self.note(job, news),
                         Event::Committed(results) => self.note_committed(results),
                     }
                     silence = Stopwatch::start();
@@ -130,29 +133,29 @@ impl<'a> Coordinator<'a> {
     fn give_up(&mut self, reason: StopReason) {
         while let Some((job, _)) = self.open.pop_first() {
             let stopped = dropbox::Error::Stopped(reason);
-            self.observer.settled(job, Outcome::Failed(stopped.into()));
+            self.observer.settled(job, Fate::Failed(stopped.into()));
         }
     }
 
-    fn advance(&mut self, job: usize, step: Step) {
+    fn note(&mut self, job: usize, news: News) {
         // Of a job that has failed, blocks may still arrive.
         let Some(progress) = self.open.get_mut(&job) else {
             return;
         };
-        match step {
-            Step::Begun => progress.since = Some(Stopwatch::start()),
-            Step::NotBegun => self.settle(job, Outcome::NotBegun),
-            Step::Large { held, length } => progress.large = Some((held, length)),
-            Step::Appended => {
+        match news {
+            News::Begun => progress.since = Some(Stopwatch::start()),
+            News::NotBegun => self.settle(job, Fate::NotBegun),
+            News::Large { held, length } => progress.large = Some((held, length)),
+            News::Appended => {
                 progress.appended += 1;
                 self.ended.sent += BLOCK_BYTES as u64;
                 progress.close_if_complete(&self.pass.queue);
             }
-            Step::Read { blocks, close } => {
+            News::Read { blocks, close } => {
                 progress.close = Some((blocks, close));
                 progress.close_if_complete(&self.pass.queue);
             }
-            Step::Ready(ready) => {
+            News::Ready(ready) => {
                 if progress.large.is_none() {
                     self.ended.sent += ready.digested.bytes;
                 }
@@ -161,7 +164,7 @@ impl<'a> Coordinator<'a> {
                 }
                 self.ready.push(ready);
             }
-            Step::Failed(error) => self.fail(job, error),
+            News::Failed(error) => self.fail(job, error),
         }
     }
 
@@ -171,13 +174,17 @@ impl<'a> Coordinator<'a> {
         for (ReadySession { job, digested, .. }, result) in results {
             match result {
                 Ok(file) => {
-                    let took = self.open.get(&job).map(Progress::took).unwrap_or_default();
-                    let outcome = Outcome::Stored {
+                    let took = self
+                        .open
+                        .get(&job)
+                        .map(JobProgress::took)
+                        .unwrap_or_default();
+                    let fate = Fate::Stored {
                         file,
                         digested,
                         took,
                     };
-                    self.settle(job, outcome);
+                    self.settle(job, fate);
                     stored.push(job);
                 }
                 Err(error) => self.fail(job, error),
@@ -223,7 +230,7 @@ impl<'a> Coordinator<'a> {
                 return;
             }
         }
-        self.settle(job, Outcome::Failed(error));
+        self.settle(job, Fate::Failed(error));
     }
 
     /// Tells the observer now and then how far the large backups have come.
@@ -232,7 +239,7 @@ impl<'a> Coordinator<'a> {
             return;
         }
         self.reported = Stopwatch::start();
-        let under_way = |(&job, progress): (&usize, &Progress)| {
+        let under_way = |(&job, progress): (&usize, &JobProgress)| {
             let (held, length) = progress.large?;
             let sent = progress.appended * BLOCK_BYTES as u64;
             Some(UnderWay {
@@ -247,9 +254,9 @@ impl<'a> Coordinator<'a> {
         self.observer.under_way(&all);
     }
 
-    fn settle(&mut self, job: usize, outcome: Outcome) {
+    fn settle(&mut self, job: usize, fate: Fate) {
         if self.open.remove(&job).is_some() {
-            self.observer.settled(job, outcome);
+            self.observer.settled(job, fate);
         }
     }
 }

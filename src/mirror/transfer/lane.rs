@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::budget::Lease;
-use super::{Error, Event, Job, Pass, Step};
+use super::{Error, Event, Job, News, Pass};
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata};
@@ -108,7 +108,7 @@ impl Pass<'_> {
                     let backup = &self.jobs[job].backup;
                     let journal = self.journals.begin(&backup.id, backup.version, &id);
                     journal.note_complete(digested);
-                    Step::Ready(ReadySession {
+                    News::Ready(ReadySession {
                         job,
                         session: Arc::new(Session { id, journal }),
                         digested,
@@ -129,7 +129,7 @@ impl Pass<'_> {
                     // Before this lane sends anything else, so that a killed run loses one block a
                     // lane at most.
                     session.journal.note_block(index, &hash);
-                    Step::Appended
+                    News::Appended
                 });
                 (job, appended)
             }
@@ -139,14 +139,14 @@ impl Pass<'_> {
                 let closed = self.append(&ready.session.id, offset, true, tail);
                 let closed = closed.map(|()| {
                     ready.session.journal.note_complete(ready.digested);
-                    Step::Ready(ready.clone())
+                    News::Ready(ready.clone())
                 });
                 (ready.job, closed)
             }
         };
         Event::Of(
             job,
-            result.unwrap_or_else(|error| Step::Failed(error.into())),
+            result.unwrap_or_else(|error| News::Failed(error.into())),
         )
     }
 

@@ -14,10 +14,10 @@
 
 mod budget;
 mod coordinator;
+mod feed;
 mod lane;
 mod queue;
 mod reader;
-mod reading;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
@@ -118,7 +118,7 @@ impl Error {
     /// Whether sending the backup again from its start may help within this run.
     fn is_worth_a_restart(&self) -> bool {
         match self {
-            Self::HashMismatch { .. } | Self::Source(source::Error::Changed) => true,
+            Self::HashMismatch { .. } | Self::Source(source::Error::OtherContent) => true,
             Self::Dropbox(error) => error.is_session_lost(),
             _ => false,
         }
@@ -155,7 +155,7 @@ impl Error {
 
 /// What became of a job.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum Fate {
     /// The file is in Dropbox, and its hash is the backup's.
     Stored {
         /// The file.
@@ -189,7 +189,7 @@ pub struct UnderWay {
 /// Follows transfers, on the thread that called [`send`].
 pub trait Observer {
     /// A job's fate is known.
-    fn settled(&mut self, job: usize, outcome: Outcome);
+    fn settled(&mut self, job: usize, fate: Fate);
     /// The jobs of a batch are settled; what is known of them can be stored at once.
     fn batch_settled(&mut self);
     /// How far the large backups have come, several times a second while blocks arrive.
@@ -200,14 +200,14 @@ pub trait Observer {
 #[derive(Debug)]
 enum Event {
     /// How a job goes on.
-    Of(usize, Step),
+    Of(usize, News),
     /// A batch was committed; each file has its own result.
     Committed(Vec<(ReadySession, Result<FileMetadata, Error>)>),
 }
 
 /// How a job goes on.
 #[derive(Debug)]
-enum Step {
+enum News {
     /// The reader begins it.
     Begun,
     /// The reader leaves it alone.
@@ -272,7 +272,7 @@ impl Pass<'_> {
                     }
                 });
             }
-            scope.spawn(move || self.read_all(due, &tell));
+            scope.spawn(move || self.feed(due, &tell));
             let ended = Coordinator::new(self, due, may_restart, observer).run(&events);
             self.queue.close();
             ended

@@ -8,7 +8,7 @@ use crate::dropbox::content_hash::{
 };
 use crate::http::retry::with_retry;
 use crate::source::Backup;
-use crate::source::{BLOCK_PATIENCE, Download, Error, Source};
+use crate::source::{BLOCK_PATIENCE, Error, Source, Stream};
 
 /// A block is read and hashed in pieces of this size, which fit into a processor's cache.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -39,7 +39,7 @@ impl<'a> BackupReader<'a> {
     /// there is read from its start and must send the same blocks again.
     ///
     /// # Errors
-    /// The source's last error; [`Error::Changed`] if the blocks differ.
+    /// The source's last error; [`Error::OtherContent`] if the blocks differ.
     pub fn resume(
         source: &'a dyn Source,
         backup: &'a Backup,
@@ -138,7 +138,7 @@ impl<'a> BackupReader<'a> {
             return Ok(());
         }
         let id = &self.backup.id;
-        let Download {
+        let Stream {
             reader,
             offset,
             length,
@@ -148,7 +148,7 @@ impl<'a> BackupReader<'a> {
             opened => opened?,
         };
         if length.is_some() && self.length.is_some() && length != self.length {
-            return Err(Error::Changed);
+            return Err(Error::OtherContent);
         }
         self.length = self.length.or(length);
         self.stream = Some(reader);
@@ -170,7 +170,7 @@ impl<'a> BackupReader<'a> {
             for hash in &expected {
                 let (filled, found) = self.read_block(&mut buffer)?;
                 if found != *hash {
-                    return Err(Error::Changed);
+                    return Err(Error::OtherContent);
                 }
                 self.bytes += filled as u64;
                 self.stop

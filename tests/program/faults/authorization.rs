@@ -41,6 +41,23 @@ fn a_token_that_expires_during_the_run_is_refreshed_once() {
 }
 
 #[test]
+fn a_renewal_for_which_dropbox_asks_for_patience_is_waited_for() {
+    let world = changed_world();
+    let gate = Gate::new();
+    let hold = Action::Hold(gate.clone());
+    world.dropbox.inject(On::next(LIST), hold);
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    world.dropbox.expire_access_tokens();
+    let patience = faults::too_many_requests(Some(300));
+    world.dropbox.inject(On::next(TOKEN), patience);
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    assert_eq!(world.count(TOKEN), 3);
+    world.assert_mirrored();
+}
+
+#[test]
 fn a_fresh_token_that_counts_as_expired_ends_the_run() {
     let world = changed_world();
     let expired = faults::unauthorized("expired_access_token");

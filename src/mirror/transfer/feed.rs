@@ -1,4 +1,4 @@
-//! The reader thread: turns backups into work for the lanes, one after another.
+//! The reader thread: reads the backups, one after another, and feeds the lanes with them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::lane::{Block, ReadySession, Session, Work};
 use super::reader::BackupReader;
-use super::{Error, Event, Job, Pass, SMALL_BLOCKS, Step};
+use super::{Error, Event, Job, News, Pass, SMALL_BLOCKS};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
 use crate::source;
 use crate::state::journal::Unfinished;
@@ -14,23 +14,23 @@ use crate::text;
 
 impl Pass<'_> {
     /// Reads the jobs that are `due`, one after another.
-    pub fn read_all(&self, due: &BTreeSet<usize>, tell: &dyn Fn(Event)) {
+    pub fn feed(&self, due: &BTreeSet<usize>, tell: &dyn Fn(Event)) {
         for &job in due {
-            let tell = |step| tell(Event::Of(job, step));
+            let tell = |news| tell(Event::Of(job, news));
             let pointless = self.pointless.load(Ordering::Relaxed);
             if pointless || self.stop.winding_down().is_some() {
-                tell(Step::NotBegun);
+                tell(News::NotBegun);
                 continue;
             }
-            tell(Step::Begun);
+            tell(News::Begun);
             if let Err(error) = self.read(job, &tell) {
-                tell(Step::Failed(error));
+                tell(News::Failed(error));
             }
         }
     }
 
     /// Reads a job's backup, or what earlier runs have left of it, and hands its content to the lanes.
-    fn read(&self, job: usize, tell: &dyn Fn(Step)) -> Result<(), Error> {
+    fn read(&self, job: usize, tell: &dyn Fn(News)) -> Result<(), Error> {
         let backup = &self.jobs[job].backup;
         match self.journals.unfinished(&backup.id, backup.version) {
             Some(unfinished) => self.carry_on(job, unfinished, tell),
@@ -43,7 +43,7 @@ impl Pass<'_> {
         &self,
         job: usize,
         unfinished: Unfinished,
-        tell: &dyn Fn(Step),
+        tell: &dyn Fn(News),
     ) -> Result<(), Error> {
         let Job { backup, name, .. } = &self.jobs[job];
         let session = Arc::new(Session {
@@ -52,7 +52,7 @@ impl Pass<'_> {
         });
         if let Some(digested) = unfinished.complete {
             log::info!("\"{name}\" was sent before; it only has to be put in its place.");
-            tell(Step::Ready(ReadySession {
+            tell(News::Ready(ReadySession {
                 job,
                 session,
                 digested,
@@ -71,7 +71,7 @@ impl Pass<'_> {
         self.send_blocks(job, session, &mut reader, Vec::new(), &known, tell)
     }
 
-    fn send_whole(&self, job: usize, tell: &dyn Fn(Step)) -> Result<(), Error> {
+    fn send_whole(&self, job: usize, tell: &dyn Fn(News)) -> Result<(), Error> {
         let backup = &self.jobs[job].backup;
         let mut reader = BackupReader::open(self.source, backup, self.stop)?;
         let mut first = Vec::new();
@@ -103,9 +103,9 @@ impl Pass<'_> {
         reader: &mut BackupReader<'_>,
         first: Vec<Block>,
         known: &BTreeMap<u64, BlockHash>,
-        tell: &dyn Fn(Step),
+        tell: &dyn Fn(News),
     ) -> Result<(), Error> {
-        tell(Step::Large {
+        tell(News::Large {
             held: (known.len() * BLOCK_BYTES) as u64,
             length: reader.length(),
         });
@@ -130,9 +130,9 @@ impl Pass<'_> {
                 .ok()
                 .and_then(|index| reader.hashes().get(index));
             match (known.get(&index), hash) {
-                (_, None) => return Err(source::Error::Changed.into()),
+                (_, None) => return Err(source::Error::OtherContent.into()),
                 (Some(known), Some(hash)) if known != hash => {
-                    return Err(source::Error::Changed.into());
+                    return Err(source::Error::OtherContent.into());
                 }
                 (Some(_), _) => {}
                 (None, Some(&hash)) => {
@@ -153,7 +153,7 @@ impl Pass<'_> {
             .last_key_value()
             .is_some_and(|(&last, _)| last >= index)
         {
-            return Err(source::Error::Changed.into());
+            return Err(source::Error::OtherContent.into());
         }
         let ready = ReadySession {
             job,
@@ -161,7 +161,7 @@ impl Pass<'_> {
             digested: reader.digested(),
         };
         let close = Work::Close { ready, tail };
-        tell(Step::Read { blocks, close });
+        tell(News::Read { blocks, close });
         Ok(())
     }
 
