@@ -22,7 +22,7 @@ Without a command the program does one run, as UISP starts it: it reads
 DIR/data/config.json, takes the Dropbox authorization as far as it goes, mirrors
 new backups, deletes what is due, and says in DIR/data/plugin.log what it did.
 
-Commands for people; each has a --help of its own:
+Commands for people; each has its own --help:
   run        Do one run; with --dry-run, only tell what it would do.
   check      Check every link of the chain and name the fix for what is broken.
   status     Tell how things stand, from local files only.
@@ -141,7 +141,7 @@ fn in_folder(root: PathBuf, carry_out: impl FnOnce(&PluginFolder) -> ExitCode) -
         return carry_out(&PluginFolder::new(root));
     }
     eprintln!(
-        "backup-sync-dropbox: {} is no folder. Name the plugin's folder with --root.",
+        "backup-sync-dropbox: {} is not a folder. Name the plugin's folder with --root.",
         root.display()
     );
     ExitCode::from(2)

@@ -18,7 +18,7 @@ pub type BlockHash = [u8; 32];
 #[serde(try_from = "String", into = "String")]
 pub struct ContentHash([u8; 32]);
 
-/// The text is no content hash.
+/// The text is not a content hash.
 #[derive(Debug, thiserror::Error)]
 #[error("a content hash has 64 hexadecimal digits")]
 pub struct InvalidHash;

@@ -42,8 +42,8 @@ impl<'a> Download<'a> {
     /// Reads the next bytes into `buffer`; 0 at the end, never before it.
     ///
     /// # Errors
-    /// [`Error`], once going on has been tried often enough; [`Error::OtherVersion`] if it is not that version
-    /// any more.
+    /// [`Error`], once going on has been tried often enough; [`Error::OtherVersion`] if it is no
+    /// longer that version.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let left = usize::try_from(self.size - self.position).unwrap_or(usize::MAX);
         let wanted = left.min(buffer.len());

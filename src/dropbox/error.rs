@@ -46,7 +46,7 @@ pub enum Error {
         /// Route of the call.
         route: &'static str,
     },
-    /// A long-lived token of old that Dropbox does not accept, or that may not call the route.
+    /// A legacy token that Dropbox does not accept, or that may not call the route.
     #[error("Dropbox does not accept the access token ({reason})")]
     LegacyTokenRefused {
         /// What Dropbox said.
@@ -126,7 +126,7 @@ pub struct RouteFailure {
 }
 
 impl RouteFailure {
-    /// Parses the value of `error`, in whatever nesting: a member's value stands under a key named
+    /// Parses the value of `error`, however it is nested: a member's value stands under a key named
     /// like its tag, a struct's fields stand beside the tag, `files/upload` uses `reason`.
     pub fn parse(error: &Value) -> Self {
         let mut failure = Self::default();

@@ -88,7 +88,7 @@ pub struct Delete<'a> {
     pub rev: &'a str,
 }
 
-/// An entry as it arrives; whatever else it has is passed over.
+/// An entry as it arrives; other fields are ignored.
 #[derive(Deserialize)]
 struct WireEntry {
     #[serde(rename = ".tag")]
@@ -139,7 +139,7 @@ impl Dropbox {
     pub fn list_folder(&self, folder: &str, depth: Depth) -> Result<Vec<ListedFile>, Error> {
         const LIST: &str = "files/list_folder";
         const CONTINUE: &str = "files/list_folder/continue";
-        // `reset` and `path` errors of `continue` mean: start over. Twice is a fault.
+        // `reset` and `path` errors of `continue` mean: start over, twice at most.
         let mut starts = 0;
         'start: loop {
             starts += 1;
@@ -417,8 +417,8 @@ fn path_below(folder: &str, entry: &WireEntry) -> Option<String> {
 }
 
 impl WireEntry {
-    /// The file that the entry describes; `None` if it is a folder, something deleted, or whatever else
-    /// Dropbox may list one day.
+    /// The file that the entry describes; `None` if it is a folder, something deleted, or anything else
+    /// that Dropbox may list one day.
     fn into_file(self, route: &'static str) -> Result<Option<FileMetadata>, Error> {
         if self.tag != "file" {
             return Ok(None);

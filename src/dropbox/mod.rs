@@ -107,7 +107,7 @@ impl Hosts {
 /// What stands in for the account.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// A long-lived token of old, used as it is.
+    /// A long-lived token, as Dropbox no longer gives them, used as it is.
     LegacyToken(Secret),
     /// A refresh token, good for short-lived access tokens.
     RefreshToken {
@@ -284,7 +284,7 @@ impl Dropbox {
         }
     }
 
-    /// Says of a refused token of old that it is one: the way out is another.
+    /// Marks the refusal of a legacy token as one, because its remedy is different.
     fn explain(&self, error: Error) -> Error {
         match (&self.credential, error) {
             (

@@ -122,7 +122,7 @@ pub fn authorization_url(
     Ok(url.into())
 }
 
-/// Exchanges an authorization code. A code can be used once, whatever comes of it.
+/// Exchanges an authorization code. A code can be used only once, even if the exchange fails.
 ///
 /// # Errors
 /// [`Error`].
@@ -154,7 +154,7 @@ pub fn exchange_code(
 /// Gets a short-lived access token. The refresh token stays valid.
 ///
 /// # Errors
-/// [`Error`]; only [`Error::InvalidGrant`] means that the refresh token is worth nothing any more.
+/// [`Error`]; only [`Error::InvalidGrant`] means that the refresh token is now worthless.
 pub fn refresh(
     http: &http::Client,
     hosts: &Hosts,
@@ -189,7 +189,7 @@ fn client(hosts: &Hosts, app: &App) -> Result<ReadyClient, Error> {
         .set_token_uri(TokenUrl::from_url(url(&hosts.api, TOKEN_ROUTE)?)))
 }
 
-/// Carries a request of the oauth2 crate. Only an answer that can be OAuth's own word reaches the
+/// Carries a request of the oauth2 crate. Only an answer that OAuth itself can give reaches the
 /// crate: a success, or the 400 and 401 of RFC 6749. Anything else is a fault on the way.
 fn post(http: &http::Client, request: HttpRequest) -> Result<HttpResponse, Error> {
     let (head, body) = request.into_parts();
@@ -250,7 +250,7 @@ fn classify(error: RequestTokenError<Error, oauth2::basic::BasicErrorResponse>) 
         }
         // The body is not quoted: it may hold a token that nobody has seen yet.
         RequestTokenError::Parse(error, body) => Error::Unavailable(http::Error::Network(format!(
-            "the answer of {} bytes is no OAuth answer: {}",
+            "the answer of {} bytes is not an OAuth answer: {}",
             body.len(),
             text::json_fault(error.inner())
         ))),

@@ -22,7 +22,7 @@ impl Space {
     }
 }
 
-/// The answer; whatever else it has is passed over.
+/// The answer; other fields are ignored.
 #[derive(Deserialize)]
 struct Usage {
     used: u64,
@@ -34,7 +34,7 @@ struct Allocation {
     allocated: Option<u64>,
     /// Of the whole team.
     used: Option<u64>,
-    /// The member's own limit; 0 is none.
+    /// The member's own limit; 0 means none.
     #[serde(default)]
     user_within_team_space_allocated: u64,
 }

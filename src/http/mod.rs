@@ -86,7 +86,7 @@ pub enum Error {
     /// The other end's certificate was not accepted, or TLS failed.
     #[error("{0}")]
     Tls(String),
-    /// The client could not be set up or the answer was no HTTP.
+    /// The client could not be set up or the answer was not HTTP.
     #[error("{0}")]
     Protocol(String),
 }
@@ -431,7 +431,7 @@ fn roots() -> Result<RootCerts, Error> {
 pub fn excerpt(bytes: &[u8], limit: usize) -> String {
     let start = &bytes[..bytes.len().min(EXCERPT_BYTES_MAX)];
     let lossy = String::from_utf8_lossy(start);
-    // Before anything is cut: half a secret is not recognised any more.
+    // Before anything is cut: half a secret would no longer be recognised.
     let redacted = secret::redact(&lossy);
     let words: Vec<&str> = redacted.split_whitespace().collect();
     let flat: String = words

@@ -25,7 +25,7 @@ pub trait Retryable: std::fmt::Display {
 
 /// Tries for a passing fault: with the waits below, about two minutes.
 const ATTEMPTS_MAX: u32 = 7;
-/// Tries while the server asks for patience; it is well, so patience pays.
+/// Tries while the server asks for patience; it is in good health, so patience pays.
 const PATIENT_ATTEMPTS_MAX: u32 = 20;
 /// Longest wait between two tries.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Has UISP make a fresh backup: `POST nms/backups/create`, then the list until it is finished.
 //!
 //! Assumptions: the request has no body; the answer is an object with the new backup's `id`; a state
-//! that speaks of a failure is final, any other but `success` is one on the way.
+//! that speaks of a failure is final; any other, except for `success`, means that the backup is being made.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

@@ -1,7 +1,7 @@
 //! A folder of files as a source of backups: each regular file below it is one, its path is the id.
 //!
-//! Links are never followed, neither to files nor to folders, also when they take the place of one
-//! meanwhile: every path is opened part by part. A file may change under its path, so each carries
+//! Links are never followed, neither to files nor to folders, not even when one appears during
+//! the walk: every path is opened part by part. A file may change under its path, so each carries
 //! its [`Version`], and whatever is no longer the version that was listed is not read to its end.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,7 @@ impl Directory {
         while let Some(folder) = folders.pop() {
             match open_below(&top, &folder, OFlags::DIRECTORY) {
                 Ok(open) => walk.read(&open, &folder, &mut folders),
-                // Gone, or no folder any more: the next walk finds the same or another one.
+                // Gone, or no longer a folder; whether that lasts is seen by the next walk.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                 Err(cause) => walk.note_unreadable(&folder, cause),
             }
@@ -100,7 +100,7 @@ impl Source for Directory {
         Ok(name.parse().unwrap_or(Zone::UTC))
     }
 
-    /// Begins at the start, whatever is asked for: the file is on this machine, and comparing what
+    /// Always begins at the start: the file is on this machine, and comparing what
     /// was read before shows that it is still the same.
     fn open(&self, id: &BackupId, _offset: u64) -> Result<Stream, Error> {
         let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +200,7 @@ impl Walk {
                 }
                 FileType::Directory if path == Path::new(LOST_AND_FOUND) => {}
                 FileType::Directory if path.iter().count() > DEPTH_MAX => {
-                    let problem = format!("{} lies too deep", path.display());
+                    let problem = format!("{} is nested too deeply", path.display());
                     self.problems.insert(path.into_os_string(), problem);
                 }
                 FileType::Directory => folders.push(path),
@@ -240,7 +240,7 @@ fn steady(mut walk: impl FnMut() -> Result<Walk, Error>) -> Result<Walk, Error> 
             return Ok(last);
         }
     }
-    let problem = "files came and went all the time while it was read".to_owned();
+    let problem = "files kept coming and going while it was read".to_owned();
     last.problems.insert(OsString::new(), problem);
     Ok(last)
 }
@@ -275,7 +275,7 @@ fn listing(walk: &Walk, now: DateTime<Utc>) -> (Listing, BTreeMap<BackupId, (Pat
         let mut id = id.clone();
         if !reserved.insert(id.key().to_owned()) {
             let Some(other) = other_id(&id).filter(|other| !wanted.contains(other.key())) else {
-                problems.add(format!("\"{id}\" finds no name of its own in Dropbox"));
+                problems.add(format!("\"{id}\" cannot get a name of its own in Dropbox"));
                 continue;
             };
             renamed.add(format!("\"{id}\" as \"{other}\""));
@@ -333,7 +333,7 @@ fn usable_id(path: &OsStr) -> Result<Option<BackupId>, String> {
         .map_err(|reason| format!("\"{shown}\", because {reason}"))
 }
 
-/// The id for a file whose own another one has: the name gets a mark that follows from its exact
+/// The id for a file whose own id is taken: the name gets a mark that follows from its exact
 /// path, so that it is the same in every run.
 fn other_id(id: &BackupId) -> Option<BackupId> {
     let hash = Sha256::digest(id.as_str().as_bytes());

@@ -40,16 +40,16 @@ pub struct Listing {
     pub backups: Vec<Backup>,
     /// What is wrong with the others, one text each. A list with such rows is unfit for deletions.
     pub problems: Vec<String>,
-    /// What Dropbox cannot hold, and why, one text each. It was passed over; nothing is wrong with
-    /// the rest.
+    /// What Dropbox cannot hold, and why, one text each. It is left out; nothing is wrong with the rest.
     pub passed_over: Vec<String>,
-    /// What has another name in Dropbox than at the source, and which, one text each.
+    /// What has a different name in Dropbox than at the source, and which, one text each.
     pub renamed: Vec<String>,
 }
 
 /// A backup's content on its way.
 pub struct Stream {
-    /// The bytes from `offset` on. Ends in an error if it ends too early to be told otherwise.
+    /// The bytes from `offset` on. Returns an error where a connection that broke off would look like
+    /// their end.
     pub reader: Box<dyn Read + Send>,
     /// Where the bytes begin; 0 where the source cannot begin elsewhere.
     pub offset: u64,
@@ -100,7 +100,7 @@ pub trait Source: Sync {
     /// All backups, in any state.
     ///
     /// # Errors
-    /// [`Error`] unless the list is whole; rows that are not usable are no error, see
+    /// [`Error`] unless the list is whole; unusable rows are not an error, see
     /// [`Listing::problems`].
     fn list(&self) -> Result<Listing, Error>;
 
@@ -174,7 +174,7 @@ pub enum Error {
         /// What the connection reported.
         cause: String,
     },
-    /// The content comes, but so slowly that the other backups would never have their turn.
+    /// The content comes, but so slowly that the other backups would never get their turn.
     #[error("the source sent {read} bytes and then less than a block in {} minutes", BLOCK_PATIENCE.as_secs() / 60)]
     TooSlow {
         /// Bytes read.

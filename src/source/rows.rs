@@ -83,7 +83,7 @@ impl<'de> Deserialize<'de> for Rows {
     }
 }
 
-/// Passes over whatever value comes, and says what kind it was through these methods.
+/// The methods of a visitor that skips the values it has no use for.
 macro_rules! other_values {
     ($value:ty, $other:expr) => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,14 +161,14 @@ impl Field {
     fn text(&self, name: &str) -> Result<&str, String> {
         match self {
             Self::Text(text) if !text.is_empty() => Ok(text),
-            Self::Text(_) | Self::Other => Err(format!("its {name} is no text")),
+            Self::Text(_) | Self::Other => Err(format!("its {name} is not a text")),
             Self::Missing => Err(format!("it has no {name}")),
         }
     }
 }
 
 impl Row {
-    /// A row without fields, and whatever is no object.
+    /// A row without fields; also stands for a row that is not an object.
     const EMPTY: Self = Self {
         id: Field::Missing,
         state: Field::Missing,
@@ -185,7 +185,7 @@ impl Row {
         let created_at = self.created_at.text("createdAt")?;
         let created_at = parse_time(created_at).ok_or_else(|| {
             let time = http::excerpt(created_at.as_bytes(), 40);
-            format!("its createdAt \"{time}\" is no ISO 8601 time")
+            format!("its createdAt \"{time}\" is not an ISO 8601 time")
         })?;
         Ok(Backup {
             id,
@@ -212,7 +212,7 @@ impl Sorting {
             if self.known.insert(backup.id.clone()) {
                 Ok(backup)
             } else {
-                Err(format!("its id {} stands in another row too", backup.id))
+                Err(format!("its id {} is in another row, too", backup.id))
             }
         });
         match parsed {

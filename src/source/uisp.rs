@@ -257,7 +257,7 @@ fn sniff(reader: &mut impl Read, url: String) -> Result<Vec<u8>, Error> {
     Ok(start)
 }
 
-/// A login page or an error message that came with status 200 and no honest media type. A backup
+/// A login page or an error message that came with status 200 and the media type of a backup. A backup
 /// is a compressed archive, so printable text is never the start of one.
 fn looks_like_an_error_page(start: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(start) else {

@@ -112,7 +112,7 @@ impl<'a> Coordinator<'a> {
                     }
                     silence = Stopwatch::start();
                 }
-                // A net under the rest: whatever is still awaited, the run ends.
+                // A safety net: the run ends, whatever it still waits for.
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(reason) = self.pass.stop.requested()
                         && silence.elapsed() >= STOP_GRACE

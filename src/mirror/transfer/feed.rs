@@ -148,7 +148,7 @@ impl Pass<'_> {
             }
             index += 1;
         }
-        // Dropbox holds whole blocks that this backup does not have any more.
+        // Dropbox holds whole blocks that this backup no longer has.
         if known
             .last_key_value()
             .is_some_and(|(&last, _)| last >= index)

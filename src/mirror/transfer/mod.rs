@@ -139,12 +139,12 @@ impl Error {
         matches!(self, Self::NoSpace { .. })
     }
 
-    /// Whether the backup changed while it was read, which is no fault either; its time will come.
+    /// Whether the backup changed while it was read, which is not a fault: a later run copies it.
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::Source(source::Error::InUse))
     }
 
-    /// Whether the run had to stop, which is no fault.
+    /// Whether the run had to stop, which is not a fault.
     pub fn is_stopped(&self) -> bool {
         matches!(
             self,
@@ -167,7 +167,7 @@ pub enum Fate {
     },
     /// It did not arrive.
     Failed(Error),
-    /// It was not begun: the run winds down, or nothing can be stored any more.
+    /// It was not begun: the run winds down, or nothing more can be stored.
     NotBegun,
 }
 
@@ -235,7 +235,7 @@ enum News {
 }
 
 /// One pass over the jobs that are due: what its threads share. A job that fails is over for this pass,
-/// and when the next one begins, nothing of it is on its way any more.
+/// and when the next one begins, nothing of it is under way.
 struct Pass<'a> {
     source: &'a dyn Source,
     dropbox: &'a Dropbox,
@@ -244,7 +244,7 @@ struct Pass<'a> {
     jobs: &'a [Job],
     queue: Queue,
     budget: Arc<Budget>,
-    /// Nothing can be stored any more.
+    /// Nothing more can be stored.
     pointless: &'a AtomicBool,
 }
 

@@ -16,7 +16,7 @@ pub struct Queue {
 #[derive(Debug, Default)]
 struct Inner {
     work: VecDeque<Work>,
-    /// Jobs of which nothing is done any more.
+    /// Jobs whose work is dropped.
     abandoned: BTreeSet<usize>,
     closed: bool,
 }

@@ -143,7 +143,7 @@ impl<'a> BackupReader<'a> {
             offset,
             length,
         } = match self.source.open(id, self.bytes) {
-            // Nothing lies beyond the end; the whole must be looked at to know that it is the end.
+            // There is nothing at this offset; only reading the whole shows whether that is its end.
             Err(Error::Status { status: 416, .. }) if self.bytes > 0 => self.source.open(id, 0)?,
             opened => opened?,
         };
