@@ -9,6 +9,7 @@ use lexopt::prelude::*;
 
 use crate::clock;
 use crate::commands::{self, Call, Command};
+use crate::findings::table;
 use crate::page;
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::run::{self, End};
@@ -200,9 +201,7 @@ fn report_panics() {
             .map(ToString::to_string)
             .unwrap_or_default();
         let text = panic.payload_as_str().unwrap_or("no text");
-        log::error!(
-            "The plugin has ended because of a bug in it. Nothing is lost; the next run starts afresh. Please report this line: {text}, at {place}."
-        );
+        table::ended_by_a_bug(place, text).log();
         std::process::exit(1);
     }));
 }

@@ -7,7 +7,7 @@
 
 use url::Url;
 
-use crate::advice::FIELD_HEALTHCHECK;
+use crate::findings::{Finding, table};
 use crate::http::{self, Body, Client, Patience, Peer, Trust};
 use crate::secret::Secret;
 
@@ -44,10 +44,13 @@ impl Healthcheck {
         })
     }
 
-    /// Tells the service. What goes wrong is a WARNING at most.
-    pub fn tell(&self, ping: Ping<'_>) {
+    /// Tells the service.
+    ///
+    /// # Errors
+    /// A WARNING, if the service was not told how the run went.
+    pub fn tell(&self, ping: Ping<'_>) -> Result<(), Finding> {
         let Ok(mut url) = Url::parse(self.address.expose()) else {
-            return;
+            return Ok(());
         };
         let host = url.host_str().unwrap_or_default().to_owned();
         let (suffix, body) = match ping {
@@ -60,17 +63,15 @@ impl Healthcheck {
         let mut cause = String::new();
         for _ in 0..attempts {
             match self.send(url.as_str(), body) {
-                Ok(()) => return,
+                Ok(()) => return Ok(()),
                 Err(error) => cause = error,
             }
         }
         if ping == Ping::Start {
             log::debug!("The monitoring service at {host} was not told of the start: {cause}");
-            return;
+            return Ok(());
         }
-        log::warn!(
-            "The monitoring service at {host} could not be told how this run went. The mirror is not concerned. If this repeats, compare \"{FIELD_HEALTHCHECK}\" in the plugin's configuration with the address that the service shows. Cause: {cause}."
-        );
+        Err(table::monitor_not_told(&host).because(&cause))
     }
 
     fn send(&self, url: &str, body: Option<&str>) -> Result<(), String> {

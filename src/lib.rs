@@ -3,12 +3,12 @@
 //! The program is the binary; this library exists so that its parts can be tested from outside.
 //! `docs/architecture.md` shows the floors of the house and which way dependencies point.
 
-pub mod advice;
 pub mod backup_id;
 pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod dropbox;
+pub mod findings;
 pub mod healthcheck;
 pub mod http;
 pub mod mirror;
@@ -16,6 +16,8 @@ pub mod open;
 pub mod page;
 pub mod plugin;
 pub mod progress_bar;
+pub mod record;
+pub mod row;
 pub mod run;
 pub mod secret;
 pub mod setup;

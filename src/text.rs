@@ -55,6 +55,12 @@ pub fn is_printable(c: char) -> bool {
     !c.is_control() && !hidden
 }
 
+/// The text in one line, whatever foreign text with line breaks found its way into it.
+pub fn one_line(text: &str) -> String {
+    let shown = |c| if is_printable(c) { c } else { ' ' };
+    text.chars().map(shown).collect()
+}
+
 /// What is wrong with a JSON text, and where, without quoting anything of it: it may hold secrets.
 pub fn json_fault(error: &serde_json::Error) -> String {
     let kind = match error.classify() {

@@ -4,13 +4,14 @@ use std::io::{self, BufRead};
 
 use super::{Call, Command, End, Failure, say, unlimited};
 use crate::dropbox::oauth::App;
+use crate::findings::{Findings, from, table};
 use crate::open;
 use crate::plugin::atomic;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::lock::Lock;
 use crate::secret::Secret;
 use crate::setup::{NotAuthorized, Setup};
-use crate::state::{Opened, State};
+use crate::state::{Fault, Opened, State};
 
 const HELP: &str = "\
 Authorizes the program to use its folder in Dropbox, on the command line.
@@ -54,27 +55,18 @@ pub const COMMAND: Command = Command {
 
 fn run(call: &Call) -> Result<End, Failure> {
     let data = call.folder.data();
-    std::fs::create_dir_all(&data).map_err(|error| {
-        Failure(format!(
-            "The folder {} cannot be made. Choose another place with --root. Cause: {error}.",
-            data.display()
-        ))
-    })?;
+    std::fs::create_dir_all(&data)
+        .map_err(|error| table::data_folder_not_made(data.display()).because(&error))?;
     atomic::adopt(&data);
     let Ok(Some(_lock)) = Lock::take_unmarked(&call.folder.lock()) else {
-        return Err(Failure(
-            "A run is going on, or the lock cannot be taken. Try again when the run has ended."
-                .into(),
-        ));
+        return Err(table::run_goes_on().into());
     };
     if let Some(key) = call.value("app-key") {
         config::change(&call.folder.config(), &Change::AppKey(key.trim()))?;
     }
     let settings = call.settings()?;
     let Some(key) = settings.app_key.clone() else {
-        return Err(Failure(
-            "No app key is stored yet. Give it with --app-key; it stands on the Settings tab of your app in Dropbox's App Console.".into(),
-        ));
+        return Err(table::app_key_not_given().into());
     };
     let app = App {
         key,
@@ -83,12 +75,15 @@ fn run(call: &Call) -> Result<End, Failure> {
     let mut state = open_state(call)?;
     let stop = unlimited();
     let (http, hosts) = open::dropbox(&settings, &stop)?;
+    let (mut record, findings) = (call.record(), Findings::default());
     let mut setup = Setup {
         http: &http,
         hosts: &hosts,
         stop: &stop,
         config: call.folder.config(),
         state: &mut state,
+        record: &mut record,
+        findings: &findings,
     };
     let url = setup.address(&app).map_err(failed)?;
     say(&format!(
@@ -116,10 +111,10 @@ fn run(call: &Call) -> Result<End, Failure> {
 fn open_state(call: &Call) -> Result<State, Failure> {
     match State::open(&call.folder.state()) {
         Ok(Opened::Sound(state) | Opened::Rebuilt { state, .. }) => Ok(state),
-        Err(error) => Err(Failure(format!(
-            "The plugin's memory {} cannot be read. Run the command as the owner of that file or as root. Cause: {error}.",
-            call.folder.state().display()
-        ))),
+        Err(error) => {
+            let fault = Fault::Unreadable(error);
+            Err(from::memory(&call.folder.state(), &fault).into())
+        }
     }
 }
 
@@ -128,13 +123,11 @@ fn read_code() -> Result<Secret, Failure> {
     let read = io::stdin().lock().read_line(&mut line);
     match line.trim() {
         code if read.is_ok() && !code.is_empty() => Ok(Secret::new(code)),
-        _ => Err(Failure(
-            "No code was given. Run the command again; the address stays the same.".into(),
-        )),
+        _ => Err(table::no_code_given().into()),
     }
 }
 
 /// What went wrong stands above, as an ERROR.
 fn failed(_: NotAuthorized) -> Failure {
-    Failure("Nothing was authorized. Run the command again; the address stays the same.".into())
+    table::nothing_authorized().into()
 }

@@ -5,13 +5,14 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Call, Command, End, Failure, dropbox_failure, harmless, say, unlimited};
+use super::{Call, Command, End, Failure, harmless, say, unlimited};
 use crate::clock::Stopwatch;
 use crate::dropbox::content_hash::{ContentHasher, Digested};
 use crate::dropbox::download::Download;
 use crate::dropbox::files::{FileMetadata, ListedFile};
 use crate::dropbox::{self, Dropbox};
-use crate::mirror::names::{self, Naming};
+use crate::findings::table;
+use crate::mirror::names::Naming;
 use crate::mirror::survey;
 use crate::progress_bar::ProgressBar;
 use crate::text;
@@ -98,10 +99,9 @@ fn run(call: &Call) -> Result<End, Failure> {
     let naming = survey::naming(&settings, Zone::UTC);
     let mut attempt = 1;
     loop {
-        let entries = survey::list(&dropbox, &settings).map_err(|error| {
-            dropbox_failure("The mirror folder in Dropbox could not be listed", &error)
-        })?;
-        let file = choose(&entries, &wanted, naming)?;
+        let files = survey::list(&dropbox, &settings)
+            .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
+        let file = choose(&files, &wanted, naming)?;
         let path = format!("{}/{}", settings.mirror_folder, file.name);
         let content = Content {
             dropbox: &dropbox,
@@ -133,7 +133,7 @@ fn choose<'a>(
     };
     if wanted == LATEST {
         let newest = backups()
-            .max_by_key(|file| (names::time_in(&file.name), file.metadata.server_modified));
+            .max_by_key(|file| (naming.time_in(&file.name), file.metadata.server_modified));
         return newest.ok_or_else(|| Failure("There is no backup in the mirror folder in Dropbox. If \"dropboxFolder\" is set in the configuration, check that it names the right folder.".into()));
     }
     if let Some(file) = files
@@ -265,8 +265,9 @@ impl Content<'_> {
     }
 
     fn unfinished(&self, error: &dropbox::Error) -> Fault {
-        let what = format!("\"{}\" could not be downloaded", self.file.name);
-        let failure = dropbox_failure(&what, error);
+        let failure = table::not_downloaded(&self.file.name)
+            .explained(error, error)
+            .into();
         let changed = matches!(error, dropbox::Error::OtherVersion) || error.is_not_found();
         if changed {
             Fault::Again(failure)

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::view::{self, View};
+use super::view::View;
 use super::{Call, Command, End, Failure, say, say_json};
-use crate::mirror::overview::{Item, Status};
+use crate::row::{Decision, Row};
 use crate::text;
 
 const HELP: &str = "\
@@ -52,21 +52,18 @@ pub const COMMAND: Command = Command {
 
 struct Action<'a> {
     word: &'static str,
-    item: &'a Item,
+    row: &'a Row,
     reason: String,
 }
 
 fn run(call: &Call) -> Result<End, Failure> {
     let view = View::new(call)?;
-    let actions: Vec<Action<'_>> = view
-        .items
-        .iter()
-        .filter_map(|item| action(item, &view))
-        .collect();
+    let rows = view.plan.rows.iter();
+    let actions: Vec<Action<'_>> = rows.filter_map(|row| action(row, &view)).collect();
     if call.has("json") {
         let mut document = view.json_head();
         document["actions"] = actions.iter().map(Action::as_json).collect();
-        document["unchanged"] = json!(view.plan.unchanged);
+        document["unchanged"] = json!(view.plan.unchanged());
         say_json(&document)?;
         return Ok(End::Well);
     }
@@ -75,7 +72,7 @@ fn run(call: &Call) -> Result<End, Failure> {
         for action in actions.iter().filter(|action| action.word == word) {
             say(&format!(
                 "{word:<7}  {}  ({})",
-                action.item.name, action.reason
+                action.row.name, action.reason
             ))?;
         }
     }
@@ -90,54 +87,28 @@ fn run(call: &Call) -> Result<End, Failure> {
         count("compare"),
         count("delete"),
         count("keep"),
-        text::count(view.plan.unchanged, "file"),
+        text::count(view.plan.unchanged(), "file"),
     ))?;
     Ok(End::Well)
 }
 
-/// What a run does about an item; `None` if that is nothing.
-fn action<'a>(item: &'a Item, view: &View) -> Option<Action<'a>> {
-    let (word, reason) = match item.status {
-        Status::Upload => ("upload", "it is not in Dropbox".into()),
-        Status::Replace => ("replace", "its backup has changed since".into()),
-        Status::Compare => ("compare", reason_to_compare(item, view).into()),
-        Status::Delete => ("delete", reason_to_delete(item, view)),
-        Status::Kept(reason) => ("keep", view::reason(reason, view.zone)),
-        Status::Mirrored | Status::Unfinished | Status::Foreign => return None,
+/// What a run does about a row; `None` if that is nothing.
+fn action<'a>(row: &'a Row, view: &View) -> Option<Action<'a>> {
+    let word = match row.decision {
+        Decision::Keep(_) => "keep",
+        decision => decision.word(),
     };
-    Some(Action { word, item, reason })
-}
-
-fn reason_to_compare(item: &Item, view: &View) -> &'static str {
-    let known = item
-        .id
-        .as_ref()
-        .is_some_and(|id| view.memory.mirrored.contains_key(id));
-    if known {
-        "it is not the file any more that was verified"
-    } else {
-        "this installation has not compared it with its backup yet"
-    }
-}
-
-fn reason_to_delete(item: &Item, view: &View) -> String {
-    let seen = item.id.as_ref().and_then(|id| view.plan.seen.get(id));
-    match seen.and_then(|seen| seen.missing_since) {
-        Some(since) => {
-            let since = view.zone.local(since).format("%Y-%m-%d %H:%M");
-            format!("its backup is gone, first missed {since}")
-        }
-        None => "its backup is gone".into(),
-    }
+    let reason = row.decision.reason(view.zone)?;
+    Some(Action { word, row, reason })
 }
 
 impl Action<'_> {
     fn as_json(&self) -> Value {
         json!({
             "action": self.word,
-            "name": self.item.name,
-            "id": self.item.id,
-            "size": self.item.file.as_ref().map(|file| file.metadata.size),
+            "name": self.row.name,
+            "id": self.row.id,
+            "size": self.row.file.as_ref().map(|file| file.size),
             "reason": self.reason,
         })
     }

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::view::{self, View};
+use super::view::View;
 use super::{Call, Command, End, Failure, say, say_json};
-use crate::mirror::overview::{Item, Status};
-use crate::mirror::plan::KeepReason;
+use crate::row::{Decision, Reason, Row};
 use crate::text;
 
 const HELP: &str = "\
@@ -23,8 +22,8 @@ It asks UISP and Dropbox and changes nothing. The newest backup comes first.
   replace     in Dropbox, but the backup has changed since
   compare     in Dropbox, but not compared with its backup yet
   delete      the backup is gone; the file will be deleted
-  kept        the backup is gone or unfinished; the file stays, for the reason
-              given
+  kept        the backup is gone or unfinished, or another file holds it; the
+              file stays, for the reason given
   unfinished  not in Dropbox, because the backup is not finished
   foreign     in the folder, but none of the mirror's files; never touched
 
@@ -56,19 +55,20 @@ pub const COMMAND: Command = Command {
 
 fn run(call: &Call) -> Result<End, Failure> {
     let view = View::new(call)?;
+    let rows = &view.plan.rows;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for item in &view.items {
-        *counts.entry(view::word(item.status)).or_default() += 1;
+    for row in rows {
+        *counts.entry(row.decision.word()).or_default() += 1;
     }
     if call.has("json") {
         let mut document = view.json_head();
-        document["backups"] = view.items.iter().map(as_json).collect();
+        document["backups"] = rows.iter().map(as_json).collect();
         document["counts"] = json!(counts);
         say_json(&document)?;
         return Ok(End::Well);
     }
-    for item in &view.items {
-        say(&line(item, &view))?;
+    for row in rows {
+        say(&line(row, &view))?;
     }
     for note in view.notes() {
         say(&note)?;
@@ -84,37 +84,34 @@ fn run(call: &Call) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-fn line(item: &Item, view: &View) -> String {
-    let size = item
+fn line(row: &Row, view: &View) -> String {
+    let size = row
         .file
         .as_ref()
-        .map_or_else(|| "-".into(), |file| text::bytes(file.metadata.size));
-    let why = match item.status {
-        Status::Kept(reason) => format!("  ({})", view::reason(reason, view.zone)),
-        _ => String::new(),
+        .map_or_else(|| "-".into(), |file| text::bytes(file.size));
+    let why = match row.decision {
+        Decision::Keep(_) => row.decision.reason(view.zone),
+        _ => None,
     };
-    format!(
-        "{:<10}  {size:>7}  {}{why}",
-        view::word(item.status),
-        item.name
-    )
+    let why = why.map_or_else(String::new, |why| format!("  ({why})"));
+    format!("{:<10}  {size:>7}  {}{why}", row.decision.word(), row.name)
 }
 
-fn as_json(item: &Item) -> Value {
-    let (reason, until) = match item.status {
-        Status::Kept(reason @ KeepReason::RetainedUntil(until)) => (Some(reason), Some(until)),
-        Status::Kept(reason) => (Some(reason), None),
+fn as_json(row: &Row) -> Value {
+    let (reason, until) = match row.decision {
+        Decision::Keep(reason @ Reason::RetainedUntil(until)) => (Some(reason), Some(until)),
+        Decision::Keep(reason) => (Some(reason), None),
         _ => (None, None),
     };
     json!({
-        "name": item.name,
-        "id": item.id,
-        "status": view::word(item.status),
-        "reason": reason.map(view::reason_word),
+        "name": row.name,
+        "id": row.id,
+        "status": row.decision.word(),
+        "reason": reason.map(Reason::word),
         "kept_until": until,
-        "created_at": item.backup.as_ref().map(|backup| backup.created_at),
-        "size": item.file.as_ref().map(|file| file.metadata.size),
-        "content_hash": item.file.as_ref().and_then(|file| file.metadata.content_hash),
-        "rev": item.file.as_ref().map(|file| &file.metadata.rev),
+        "created_at": row.backup.as_ref().map(|backup| backup.created_at),
+        "size": row.file.as_ref().map(|file| file.size),
+        "content_hash": row.file.as_ref().and_then(|file| file.content_hash),
+        "rev": row.file.as_ref().map(|file| &file.rev),
     })
 }

@@ -23,13 +23,15 @@ use lexopt::prelude::*;
 use serde_json::Value;
 
 use crate::clock::Stop;
-use crate::dropbox::{self, Dropbox};
+use crate::dropbox::Dropbox;
+use crate::findings::{Finding, from, table};
 use crate::open;
 use crate::plugin::PluginFolder;
 use crate::plugin::config::{self, Settings};
-use crate::setup::stored::{self, NoAccess};
+use crate::record::Record;
+use crate::setup::stored;
 use crate::state::{Fault, Memory};
-use crate::{advice, secret, text};
+use crate::{secret, text};
 
 /// All commands, in the order in which `--help` names them.
 pub const ALL: [&Command; 7] = [
@@ -161,19 +163,20 @@ impl Call {
 
     /// What runs remember; nothing, with a warning, if that is damaged.
     fn memory(&self) -> Result<Memory, Failure> {
-        match Memory::read(&self.folder.state()) {
+        let file = self.folder.state();
+        match Memory::read(&file) {
             Ok(memory) => Ok(memory.unwrap_or_default()),
-            Err(Fault::Damaged(cause)) => {
-                log::warn!(
-                    "The plugin's memory (data/state.json) is damaged; this command takes it for empty. The next run sets it aside and builds it anew. Cause: {cause}."
-                );
+            Err(fault @ Fault::Damaged(_)) => {
+                from::memory(&file, &fault).log();
                 Ok(Memory::default())
             }
-            Err(Fault::Unreadable(error)) => Err(Failure(format!(
-                "The plugin's memory {} cannot be read. Run the command as the owner of that file or as root. Cause: {error}.",
-                self.folder.state().display()
-            ))),
+            Err(fault @ Fault::Unreadable(_)) => Err(from::memory(&file, &fault).into()),
         }
+    }
+
+    /// What runs have recorded, as far as it can be read.
+    fn record(&self) -> Record {
+        Record::open(&self.folder.record())
     }
 
     /// A client for the account whose authorization is stored.
@@ -205,18 +208,10 @@ fn say_json(document: &Value) -> Result<(), Failure> {
     writeln!(io::stdout(), "{}", secret::redact(&document)).map_err(Failure::output)
 }
 
-/// The message for a failed call of Dropbox.
-fn dropbox_failure(what: &str, error: &dropbox::Error) -> Failure {
-    Failure(format!(
-        "{what}. {}. Cause: {error}.",
-        advice::dropbox(error)
-    ))
-}
-
 impl Failure {
     /// Standard output is gone: a pipe whose reader has enough, or a full disk.
     fn output(error: io::Error) -> Self {
-        Self(format!("The output could not be written. Cause: {error}."))
+        table::output_not_written().because(&error).into()
     }
 }
 
@@ -226,21 +221,21 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<Finding> for Failure {
+    fn from(finding: Finding) -> Self {
+        Self(finding.line())
+    }
+}
+
+impl From<Vec<Finding>> for Failure {
+    fn from(findings: Vec<Finding>) -> Self {
+        let lines: Vec<String> = findings.iter().map(Finding::line).collect();
+        Self(lines.join("\n"))
+    }
+}
+
 impl From<config::Error> for Failure {
     fn from(error: config::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<NoAccess> for Failure {
-    fn from(error: NoAccess) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<Vec<open::Error>> for Failure {
-    fn from(errors: Vec<open::Error>) -> Self {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        Self(texts.join("\n"))
+        from::configuration(&error).into()
     }
 }

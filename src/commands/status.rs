@@ -2,12 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::view::known_zone;
 use super::{Call, Command, End, Failure, say, say_json};
+use crate::findings::from;
 use crate::plugin::config::{self, Settings};
 use crate::plugin::lock;
+use crate::record::RunRecord;
+use crate::setup::guide;
 use crate::setup::stage::{Stage, stage};
-use crate::state::{Memory, RunRecord};
+use crate::state::Memory;
 use crate::text;
 use crate::zone::Zone;
 
@@ -51,14 +53,15 @@ pub const COMMAND: Command = Command {
 
 fn run(call: &Call) -> Result<End, Failure> {
     let (settings, problems) = match config::inspect(&call.folder.config()) {
-        Ok((settings, problems)) => (Some(settings), problems),
-        Err(error) => (None, vec![error.to_string()]),
+        Ok((settings, problems)) => (Some(settings), problems.iter().map(from::field).collect()),
+        Err(error) => (None, from::configuration(&error)),
     };
-    let memory = call.memory()?;
+    let problems: Vec<String> = problems.iter().map(|problem| problem.line()).collect();
+    let (memory, record) = (call.memory()?, call.record());
     let is_running = lock::look(&call.folder.lock()) == lock::Seen::Running;
     let (word, sentence) = setup(settings.as_ref());
-    let last = memory.runs.back();
-    let last_good = memory.runs.iter().rev().find(|run| run.succeeded);
+    let last = record.runs.back();
+    let last_good = record.runs.iter().rev().find(|run| run.succeeded());
     let bytes: u64 = memory.mirrored.values().map(|file| file.bytes).sum();
     if call.has("json") {
         let verified_at = memory.mirrored.values().map(|file| file.verified_at).max();
@@ -74,7 +77,7 @@ fn run(call: &Call) -> Result<End, Failure> {
         }))?;
         return Ok(End::Well);
     }
-    let zone = known_zone(&memory);
+    let zone = memory.zone();
     say(&format!("Version        {}", env!("CARGO_PKG_VERSION")))?;
     say(&format!("Setup          {sentence}"))?;
     for problem in &problems {
@@ -88,7 +91,7 @@ fn run(call: &Call) -> Result<End, Failure> {
         "Last run       {}",
         last.map_or_else(|| "none yet".into(), |run| told(run, zone))
     ))?;
-    if last.is_some_and(|run| !run.succeeded) {
+    if last.is_some_and(|run| !run.succeeded()) {
         let good =
             last_good.map_or_else(|| "none that is remembered".into(), |run| told(run, zone));
         say(&format!("Last good run  {good}"))?;
@@ -103,40 +106,40 @@ fn run(call: &Call) -> Result<End, Failure> {
 }
 
 /// The stage of the setup: the word for JSON and the sentence for people.
-fn setup(settings: Option<&Settings>) -> (&'static str, &'static str) {
-    let Some(settings) = settings else {
-        return (
-            "unknown",
-            "not known, because the configuration cannot be read",
-        );
+fn setup(settings: Option<&Settings>) -> (&'static str, String) {
+    let Some(stage) = settings.map(stage) else {
+        let sentence = "not known, because the configuration cannot be read";
+        return ("unknown", sentence.into());
     };
-    match stage(settings) {
-        Stage::NeedsAppKey => ("needs_app_key", "step 1 of 3: the app key is missing"),
-        Stage::NeedsCode { legacy: None, .. } => (
-            "needs_code",
-            "step 2 of 3: access has not been allowed; execute the plugin, its log shows how",
+    let word = match &stage {
+        Stage::NeedsAppKey => "needs_app_key",
+        Stage::NeedsCode { .. } => "needs_code",
+        Stage::HasCode { .. } => "has_code",
+        Stage::HasRefreshToken { .. } => "authorized",
+        Stage::HasLegacyToken(_) => "legacy_token",
+    };
+    let sentence = match (guide::step(&stage, None), &stage) {
+        (Some(step), _) => step.line(),
+        (None, Stage::HasRefreshToken { .. }) => "authorized".into(),
+        (None, Stage::HasCode { .. }) => "authorized; an access code waits for the next run".into(),
+        (None, Stage::NeedsCode { .. }) => format!(
+            "{}; until then a legacy token is in use, which Dropbox retires",
+            guide::allow_access(String::new()).line()
         ),
-        Stage::NeedsCode { .. } => (
-            "needs_code",
-            "step 2 of 3; until then a token of old serves, which Dropbox retires",
-        ),
-        Stage::HasCode { .. } => ("has_code", "step 3 of 3: the code waits for the next run"),
-        Stage::HasRefreshToken { .. } => ("authorized", "authorized"),
-        Stage::HasLegacyToken(_) => (
-            "legacy_token",
-            "a token of old serves, which Dropbox retires; fill in the app key",
-        ),
-    }
+        (None, _) => "a legacy token is in use, which Dropbox retires; fill in the app key".into(),
+    };
+    (word, sentence)
 }
 
 fn told(run: &RunRecord, zone: Zone) -> String {
     let time = zone.local(run.started_at).format("%Y-%m-%d %H:%M:%S");
     let took = text::duration(std::time::Duration::from_secs(run.seconds));
-    let how = if run.succeeded { "succeeded" } else { "FAILED" };
-    let error = run
-        .error
-        .as_ref()
-        .map(|error| format!(". Its last error: {error}"));
+    let how = if run.succeeded() {
+        "succeeded"
+    } else {
+        "FAILED"
+    };
+    let error = error(run).map(|error| format!(". Its last error: {error}"));
     format!(
         "{time} ({}), {how} in {took}: {} uploaded ({}), {} deleted{}",
         zone.name(),
@@ -145,6 +148,10 @@ fn told(run: &RunRecord, zone: Zone) -> String {
         run.deleted,
         error.unwrap_or_default()
     )
+}
+
+fn error(run: &RunRecord) -> Option<String> {
+    run.errors().next_back().map(|error| error.line())
 }
 
 fn on_hold(memory: &Memory) -> String {
@@ -161,10 +168,10 @@ fn as_json(run: &RunRecord) -> Value {
     json!({
         "started_at": run.started_at,
         "seconds": run.seconds,
-        "succeeded": run.succeeded,
+        "succeeded": run.succeeded(),
         "uploaded": run.uploaded,
         "uploaded_bytes": run.uploaded_bytes,
         "deleted": run.deleted,
-        "error": run.error,
+        "error": error(run),
     })
 }

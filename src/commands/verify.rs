@@ -4,20 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::view::known_zone;
-use super::{Call, Command, End, Failure, dropbox_failure, say, say_json, unlimited};
-use crate::advice;
+use super::{Call, Command, End, Failure, say, say_json, unlimited};
+use crate::backup_id::BackupId;
 use crate::clock::{self, Stop};
 use crate::dropbox::content_hash::{ContentHasher, Digested};
 use crate::dropbox::download::Download;
 use crate::dropbox::files::FileMetadata;
 use crate::dropbox::{self, Dropbox};
-use crate::mirror::overview::{self, Item, Status};
+use crate::findings::{Finding, advice, table};
 use crate::mirror::{survey, transfer};
 use crate::open;
 use crate::plugin::config::Settings;
-use crate::source::{self, Backup, Listing, Source};
-use crate::state::{Memory, Mirrored};
+use crate::row::{Decision, Row};
+use crate::source::{self, Listing, Source};
+use crate::state::Mirrored;
 use crate::text;
 
 const HELP: &str = "\
@@ -74,24 +74,17 @@ fn run(call: &Call) -> Result<End, Failure> {
     let settings = call.settings()?;
     let memory = call.memory()?;
     let dropbox = call.connect(&settings, &stop)?;
-    let entries = survey::list(&dropbox, &settings).map_err(|error| {
-        dropbox_failure("The mirror folder in Dropbox could not be listed", &error)
-    })?;
+    let files = survey::list(&dropbox, &settings)
+        .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
     let mut origin = Origin::find(call, &settings, &stop);
-    let zone = known_zone(&memory);
+    let zone = memory.zone();
     let plan = survey::plan(
         &origin.listing,
-        &entries,
+        &files,
         &memory,
         &settings,
         zone,
         clock::now(),
-    );
-    let items = overview::items(
-        &origin.listing,
-        &entries,
-        &plan,
-        survey::naming(&settings, zone),
     );
 
     let mut report = Report {
@@ -99,52 +92,35 @@ fn run(call: &Call) -> Result<End, Failure> {
         files: Vec::new(),
         counts: BTreeMap::new(),
     };
-    let mut stored = BTreeSet::new();
-    for item in items.iter().filter(|item| item.id.is_some()) {
-        let Some(file) = &item.file else {
-            if item.status == Status::Upload {
-                report.add(
-                    &item.name,
-                    Verdict::missing("its backup is finished, but it is not in Dropbox"),
-                )?;
+    for row in plan.rows.iter().filter(|row| row.id.is_some()) {
+        let Some(file) = &row.file else {
+            if row.decision == Decision::Upload {
+                let why = "its backup is finished, but it is not in Dropbox";
+                report.add(&row.name, Verdict::missing(why))?;
             }
             continue;
         };
-        stored.extend(&item.id);
-        let record = item.id.as_ref().and_then(|id| memory.mirrored.get(id));
+        let record = row.id.as_ref().and_then(|id| memory.mirrored.get(id));
         let mut verdict = Verdict::default();
-        verdict.compare_record(&file.metadata, record);
-        origin.compare(item, &file.metadata, &stop, &mut verdict);
+        verdict.compare_record(file, record);
+        origin.compare(row, file, &stop, &mut verdict);
         if call.has("deep") {
-            let path = format!("{}/{}", settings.mirror_folder, file.name);
-            verdict.compare_content(&dropbox, path, &file.metadata)?;
+            let path = format!("{}/{}", settings.mirror_folder, row.name);
+            verdict.compare_content(&dropbox, path, file)?;
         }
-        report.add(&item.name, verdict)?;
+        report.add(&row.name, verdict)?;
     }
-    for id in gone(&memory, &items, &stored) {
-        report.add(
-            &id,
-            Verdict::missing("it was recorded as verified, but is not in Dropbox any more"),
-        )?;
+    let told: BTreeSet<&BackupId> = plan
+        .rows
+        .iter()
+        .filter(|row| row.file.is_some() || row.decision == Decision::Upload)
+        .filter_map(|row| row.id.as_ref())
+        .collect();
+    for id in memory.mirrored.keys().filter(|id| !told.contains(id)) {
+        let why = "it was recorded as verified, but is not in Dropbox any more";
+        report.add(id.as_str(), Verdict::missing(why))?;
     }
     report.end(call, &origin)
-}
-
-/// Ids that are recorded, but have neither a file nor a line yet.
-fn gone<'a>(
-    memory: &'a Memory,
-    items: &'a [Item],
-    stored: &'a BTreeSet<&crate::backup_id::BackupId>,
-) -> impl Iterator<Item = String> + 'a {
-    let told = |id| {
-        items
-            .iter()
-            .any(|item| item.id.as_ref() == Some(id) && item.status == Status::Upload)
-    };
-    let recorded = memory.mirrored.keys();
-    recorded
-        .filter(move |id| !stored.contains(id) && !told(*id))
-        .map(ToString::to_string)
 }
 
 /// The place that the backups came from, as far as it can be asked.
@@ -173,11 +149,9 @@ impl Origin {
                     origin.source = Some(source);
                 }
                 Err(error) => {
-                    let meaning = advice::listing(&error);
-                    let name = source.kind().name_at_start();
-                    origin.problem = Some(format!(
-                        "{name}'s list of backups could not be read. {meaning}. Cause: {error}."
-                    ));
+                    let finding = table::backups_not_listed(source.kind().name_at_start());
+                    let finding = finding.explained(&error, advice::listing(&error));
+                    origin.problem = Some(finding.line());
                 }
             },
         }
@@ -185,18 +159,15 @@ impl Origin {
     }
 
     /// Compares a file with its backup, if that is there and finished.
-    fn compare(&mut self, item: &Item, file: &FileMetadata, stop: &Stop, verdict: &mut Verdict) {
-        let (Some(source), Some(backup)) = (&self.source, finished(item)) else {
+    fn compare(&mut self, row: &Row, file: &FileMetadata, stop: &Stop, verdict: &mut Verdict) {
+        let (Some(source), Some(backup)) = (&self.source, row.finished()) else {
             return;
         };
         match transfer::digest(source.as_ref(), backup, stop) {
             Ok(digested) => verdict.compare("source", "its backup", file, digested),
             Err(error) => {
-                let meaning = advice::source(&error);
-                verdict.has_failed = true;
-                verdict.problems.push(format!(
-                    "its backup could not be read. {meaning}. Cause: {error}."
-                ));
+                let finding = table::backup_unreadable().explained(&error, &error);
+                verdict.fail(&finding);
                 if matches!(
                     error,
                     source::Error::Network { .. } | source::Error::Unauthorized { .. }
@@ -211,10 +182,6 @@ impl Origin {
             }
         }
     }
-}
-
-fn finished(item: &Item) -> Option<&Backup> {
-    item.backup.as_ref().filter(|backup| backup.finished)
 }
 
 /// What came out for one file.
@@ -233,6 +200,11 @@ impl Verdict {
             is_missing: true,
             ..Self::default()
         }
+    }
+
+    fn fail(&mut self, finding: &Finding) {
+        self.has_failed = true;
+        self.problems.push(finding.line());
     }
 
     fn word(&self) -> &'static str {
@@ -290,14 +262,8 @@ impl Verdict {
                 error @ (dropbox::Error::MissingScope { .. }
                 | dropbox::Error::LegacyTokenRefused { .. }
                 | dropbox::Error::AccessRefused { .. }),
-            ) => return Err(dropbox_failure("Nothing can be downloaded", &error)),
-            Err(error) => {
-                self.has_failed = true;
-                let meaning = advice::dropbox(&error);
-                self.problems.push(format!(
-                    "it could not be downloaded. {meaning}. Cause: {error}."
-                ));
-            }
+            ) => return Err(table::nothing_downloads().explained(&error, &error).into()),
+            Err(error) => self.fail(&table::copy_unreadable().explained(&error, &error)),
         }
         Ok(())
     }

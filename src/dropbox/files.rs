@@ -25,7 +25,7 @@ const POLL_MAX: Duration = Duration::from_secs(10);
 const POLL_TOTAL: Duration = Duration::from_secs(600);
 
 /// One version of a file, as Dropbox describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMetadata {
     /// Names one version of the content.
     pub rev: String,

@@ -37,12 +37,12 @@ pub struct Hosts {
 
 /// A host's address from the environment is not acceptable.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "The environment variable {variable} holds no usable address. Set it to an https URL (http only for this machine) or remove it. Cause: {cause}."
-)]
+#[error("{variable} holds no usable address ({cause})")]
 pub struct InvalidHost {
-    variable: &'static str,
-    cause: String,
+    /// The variable.
+    pub variable: &'static str,
+    /// What is wrong with its value.
+    pub cause: String,
 }
 
 impl Hosts {

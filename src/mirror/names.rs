@@ -3,7 +3,7 @@
 //! A server's backup is `unms-backup-YYYYMMDD-HHMM_<id>.unms`, as plugin 1.2.2 named it. A file of a
 //! backup folder keeps its path.
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::backup_id::BackupId;
 use crate::source::Backup;
@@ -43,6 +43,16 @@ impl Naming {
             Self::Paths => BackupId::of_path(name).ok(),
         }
     }
+
+    /// The time in a name, if there is one: when the backup was made, to the minute.
+    pub fn time_in(self, name: &str) -> Option<DateTime<Utc>> {
+        let Self::Dated(zone) = self else { return None };
+        recognise_dated(name)?;
+        let time = name.strip_prefix(PREFIX)?.get(..TIME_LENGTH)?;
+        let time = NaiveDateTime::parse_from_str(time, TIME).ok()?.and_utc();
+        // The host may have had another timezone then; nothing tells.
+        Some(time - *zone.local(time).offset())
+    }
 }
 
 /// The time is not compared with the backup's: it changes with the host's timezone.
@@ -56,16 +66,8 @@ fn recognise_dated(name: &str) -> Option<BackupId> {
     BackupId::parse(id.strip_prefix('_')?).ok()
 }
 
-/// The time in the name of a server's backup, in the timezone that the host had then.
-pub fn time_in(name: &str) -> Option<NaiveDateTime> {
-    recognise_dated(name)?;
-    let time = name.strip_prefix(PREFIX)?.get(..TIME_LENGTH)?;
-    NaiveDateTime::parse_from_str(time, TIME).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
     use proptest::prelude::*;
 
     use super::*;

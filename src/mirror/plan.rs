@@ -13,13 +13,15 @@
 //! 8. it is not on hold: a run that would delete more than half of the managed files that were
 //!    ever seen, and more than three, deletes none of them until the admin agrees.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::names::Naming;
 use crate::backup_id::BackupId;
-use crate::dropbox::files::ListedFile;
+use crate::dropbox::files::{FileMetadata, ListedFile};
+use crate::row::{Decision, Origin, Reason, Row};
 use crate::source::{Backup, Listing};
 use crate::state::{Mirrored, Seen};
 
@@ -31,8 +33,8 @@ const DELETIONS_UNSUSPICIOUS: usize = 3;
 pub struct World<'a> {
     /// The source's list.
     pub listing: &'a Listing,
-    /// What is in the mirror folder.
-    pub entries: &'a [ListedFile],
+    /// The files in the mirror folder.
+    pub files: &'a [ListedFile],
     /// Ids met before.
     pub seen: &'a BTreeMap<BackupId, Seen>,
     /// Ids that wait for the admin's word.
@@ -52,98 +54,14 @@ pub struct World<'a> {
 /// What a run is going to do, and what will be remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Backups that are not in Dropbox, or not in this version, newest first.
-    pub uploads: Vec<Upload>,
-    /// Files that have not been compared with this version of their backups yet, newest first.
-    pub verifications: Vec<Verification>,
-    deletions: Vec<Deletion>,
-    /// Managed files without a finished backup that stay, and why.
-    pub kept: Vec<Kept>,
-    /// Finished backups whose verified file is in Dropbox.
-    pub unchanged: usize,
+    /// Everything at both ends: the newest first, foreign files last.
+    pub rows: Vec<Row>,
     /// Ids seen, after this run's listing.
     pub seen: BTreeMap<BackupId, Seen>,
     /// Ids on hold, after this plan. Those that are deleted leave when they are.
     pub on_hold: BTreeSet<BackupId>,
     /// Why the list is unfit for deletions, if it is.
     pub unfit: Option<Unfit>,
-}
-
-/// A backup to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upload {
-    /// The backup.
-    pub backup: Backup,
-    /// Its file's name.
-    pub name: String,
-    /// What is there now and is replaced, if anything is.
-    pub replaces: Option<Replaced>,
-}
-
-/// A file that another one replaces.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replaced {
-    /// The version that the plan was made for.
-    pub file: ListedFile,
-    /// It equals an earlier version of its backup; otherwise nobody knows where it is from.
-    pub is_outdated: bool,
-}
-
-/// A file to be compared with its backup, and replaced if it differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verification {
-    /// The backup.
-    pub backup: Backup,
-    /// The file.
-    pub file: ListedFile,
-    /// It equals an earlier version of the backup; otherwise nobody knows where it is from.
-    pub is_outdated: bool,
-}
-
-impl Upload {
-    /// The lengths before and after, if the backup became less than half as long since it was copied:
-    /// the program that makes it may have failed.
-    pub fn sudden_shrink(&self) -> Option<(u64, u64)> {
-        let replaced = self.replaces.as_ref()?;
-        let before = replaced
-            .is_outdated
-            .then_some(replaced.file.metadata.size)?;
-        let after = self.backup.version?.bytes;
-        (after < before.div_ceil(2)).then_some((before, after))
-    }
-}
-
-/// A file to be deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Deletion {
-    /// Its id.
-    pub id: BackupId,
-    /// The version that the plan was made for.
-    pub file: ListedFile,
-}
-
-/// A managed file that stays although the source has no finished backup for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    /// The file's name.
-    pub name: String,
-    /// Why it stays.
-    pub reason: KeepReason,
-}
-
-/// Why a managed file stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeepReason {
-    /// Rule 2 or 4: the list cannot be trusted that far.
-    ListUnfit,
-    /// Rule 3: the source names it, but not as finished.
-    Unfinished,
-    /// Rule 5: this installation never saw it at the source.
-    NeverSeen,
-    /// Rule 7: it stays until then.
-    RetainedUntil(DateTime<Utc>),
-    /// Rule 8: it waits for the admin's word.
-    OnHold,
 }
 
 /// Why nothing may be deleted on the word of a list.
@@ -158,232 +76,266 @@ pub enum Unfit {
 impl Plan {
     /// Makes the plan.
     pub fn new(world: &World<'_>) -> Self {
-        let managed = managed_files(world);
+        let (managed, mut foreign) = sorted_out(world);
         let listed: BTreeSet<&BackupId> = world.listing.backups.iter().map(|b| &b.id).collect();
+        let unfit = unfit(world.listing);
         let mut plan = Self {
-            unfit: unfit(world.listing),
-            ..Self::default()
+            rows: Vec::with_capacity(world.files.len()),
+            seen: next_seen(world, &managed, &listed, unfit.is_some()),
+            on_hold: BTreeSet::new(),
+            unfit,
         };
-        plan.plan_transfers(world, &managed);
-        plan.seen = next_seen(world, &managed, &listed, plan.unfit.is_some());
-        plan.plan_deletions(world, &managed, &listed);
+        for backup in &world.listing.backups {
+            let files = managed.get(&backup.id).map_or(&[][..], Vec::as_slice);
+            plan.rows
+                .extend(listed_rows(world, backup, files, &mut foreign));
+        }
+        // Rule 1: only managed files are looked at. Rule 3: none whose id is listed.
+        for (id, files) in managed.iter().filter(|(id, _)| !listed.contains(id)) {
+            let decision = plan.keep_or_delete(world, id);
+            let known = world.mirrored.get(id);
+            plan.rows.extend(files.iter().map(|&file| {
+                Row {
+                    name: file.name.clone(),
+                    id: Some(id.clone()),
+                    backup: None,
+                    file: Some(file.metadata.clone()),
+                    verified_at: known
+                        .filter(|known| is_unchanged(known, &file.metadata))
+                        .map(|known| known.verified_at),
+                    decision,
+                }
+            }));
+        }
+        plan.rows.extend(foreign.into_values().map(|file| Row {
+            name: file.name.clone(),
+            id: None,
+            backup: None,
+            file: Some(file.metadata.clone()),
+            verified_at: None,
+            decision: Decision::Foreign,
+        }));
+        plan.hold_back(world, &managed, &listed);
+        plan.rows.sort_by_cached_key(|row| {
+            let is_foreign = row.decision == Decision::Foreign;
+            (
+                is_foreign,
+                Reverse((time_of(world.naming, row), row.name.clone())),
+            )
+        });
         plan
     }
 
     /// The deletions to carry out once the uploads have been tried (rule 6).
-    pub fn deletions_after(&self, all_uploads_succeeded: bool) -> &[Deletion] {
+    pub fn deletions_after(&self, all_uploads_succeeded: bool) -> Vec<&Row> {
         if all_uploads_succeeded {
-            &self.deletions
+            self.deletions().collect()
         } else {
-            &[]
+            Vec::new()
         }
     }
 
-    /// Deletions that may be done first to make room, when Dropbox has run out of space. They have
-    /// passed every rule but the sixth, which asks for the very upload that needs the room.
-    pub fn deletions_for_space(&self) -> &[Deletion] {
-        &self.deletions
+    /// All deletions that are planned. They have passed every rule but the sixth, which may be asked
+    /// for them only by the very uploads that need the room: a full Dropbox has them done first.
+    pub fn deletions(&self) -> impl Iterator<Item = &Row> {
+        self.decided(|decision| matches!(decision, Decision::Delete { .. }))
     }
 
-    /// Backups whose content may have to be sent in this run.
-    pub fn transferred(&self) -> impl Iterator<Item = &Backup> {
-        let uploads = self.uploads.iter().map(|upload| &upload.backup);
-        uploads.chain(
-            self.verifications
-                .iter()
-                .map(|verification| &verification.backup),
-        )
+    /// Backups to be sent: not in Dropbox, or in another length.
+    pub fn uploads(&self) -> impl Iterator<Item = &Row> {
+        self.decided(|decision| matches!(decision, Decision::Upload | Decision::Replace(_)))
     }
 
-    /// Names of the files that stay for `reason`.
-    pub fn kept_as(&self, reason: KeepReason) -> impl Iterator<Item = &str> {
-        self.kept
-            .iter()
-            .filter(move |kept| kept.reason == reason)
-            .map(|kept| kept.name.as_str())
+    /// Files to be compared with their backups.
+    pub fn comparisons(&self) -> impl Iterator<Item = &Row> {
+        self.decided(|decision| matches!(decision, Decision::Compare(_)))
     }
 
-    fn plan_transfers(&mut self, world: &World<'_>, managed: &Managed<'_>) {
-        // A foreign file may hold a backup's place under a name that differs in letter case only,
-        // which Dropbox takes for the same. If it has the backup's content, that is as good.
-        let foreign: BTreeMap<String, &ListedFile> = foreign_files(world)
-            .map(|file| (file.name.to_ascii_lowercase(), file))
-            .collect();
-        for backup in world.listing.backups.iter().filter(|b| b.finished) {
-            let files = managed.get(&backup.id).map_or(&[][..], Vec::as_slice);
-            let known = world.mirrored.get(&backup.id);
-            let verified =
-                |file: &&&ListedFile| known.is_some_and(|known| is_unchanged(known, file));
-            let name = world.naming.file_name(backup);
-            let namesake = foreign.get(&name.to_ascii_lowercase());
-            let equal = files.iter().chain(namesake).find(verified);
-            if equal.is_some() && known.is_some_and(|known| known.version == backup.version) {
-                self.unchanged += 1;
-            } else if let Some(file) = equal.or(files.first()) {
-                self.plan_replacement(backup, file, equal.is_some());
-            } else {
-                self.uploads.push(Upload {
-                    name,
-                    backup: backup.clone(),
-                    replaces: None,
-                });
-            }
-        }
-        let age = |backup: &Backup| (std::cmp::Reverse(backup.created_at), backup.id.clone());
-        self.uploads
-            .sort_by_cached_key(|upload| age(&upload.backup));
-        self.verifications
-            .sort_by_cached_key(|verification| age(&verification.backup));
+    /// How many finished backups have their verified file in Dropbox.
+    pub fn unchanged(&self) -> usize {
+        self.decided(|decision| decision == Decision::Mirrored)
+            .count()
     }
 
-    /// A file of another length differs from its backup; for one of the same, the source is read.
-    fn plan_replacement(&mut self, backup: &Backup, file: &ListedFile, is_outdated: bool) {
-        let (backup, file) = (backup.clone(), file.clone());
-        if backup
-            .version
-            .is_some_and(|version| version.bytes != file.metadata.size)
-        {
-            self.uploads.push(Upload {
-                name: file.name.clone(),
-                backup,
-                replaces: Some(Replaced { file, is_outdated }),
-            });
-        } else {
-            self.verifications.push(Verification {
-                backup,
-                file,
-                is_outdated,
-            });
-        }
+    /// Rows with a decision of this kind, the newest first.
+    pub fn decided(&self, is_it: impl Fn(Decision) -> bool) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| is_it(row.decision))
     }
 
-    fn plan_deletions(
-        &mut self,
-        world: &World<'_>,
-        managed: &Managed<'_>,
-        listed: &BTreeSet<&BackupId>,
-    ) {
-        // Rule 1: only managed files are looked at.
-        let backups = world.listing.backups.iter();
-        let finished: BTreeSet<&BackupId> = backups.filter(|b| b.finished).map(|b| &b.id).collect();
-        let mut due = Vec::new();
-        for (id, files) in managed.iter().filter(|(id, _)| !finished.contains(id)) {
-            match self.keep_reason(world, id, listed) {
-                Some(reason) => self.kept.extend(files.iter().map(|file| Kept {
-                    name: file.name.clone(),
-                    reason,
-                })),
-                None => due.extend(files.iter().map(|file| Deletion {
-                    id: id.clone(),
-                    file: (*file).clone(),
-                })),
-            }
-        }
-        // Files that this installation never saw are not weighed: in a folder that servers share,
-        // the others' files would make any deletion look small.
-        let own = managed.iter().filter(|(id, _)| self.seen.contains_key(id));
-        let own_count = own.map(|(_, files)| files.len()).sum();
-        self.hold_back(world, listed, due, own_count);
+    /// Files that stay for `reason`.
+    pub fn kept_as(&self, reason: Reason) -> impl Iterator<Item = &Row> {
+        self.decided(move |decision| decision == Decision::Keep(reason))
     }
 
-    /// Rules 2 to 5 and 7 for one id without a finished backup.
-    fn keep_reason(
-        &self,
-        world: &World<'_>,
-        id: &BackupId,
-        listed: &BTreeSet<&BackupId>,
-    ) -> Option<KeepReason> {
-        if listed.contains(id) {
-            return Some(KeepReason::Unfinished);
-        }
+    /// Rules 2, 4, 5 and 7 for an id that is not listed.
+    fn keep_or_delete(&self, world: &World<'_>, id: &BackupId) -> Decision {
         if self.unfit.is_some() {
-            return Some(KeepReason::ListUnfit);
+            return Decision::Keep(Reason::ListUnfit);
         }
         if !world.seen.contains_key(id) {
-            return Some(KeepReason::NeverSeen);
+            return Decision::Keep(Reason::NeverSeen);
         }
         let missing_since = self.seen.get(id).and_then(|seen| seen.missing_since);
         let keep = TimeDelta::days(i64::from(world.keep_deleted_days));
-        let since = missing_since.unwrap_or(world.now);
-        let until = since.checked_add_signed(keep).unwrap_or(since);
-        (until > world.now).then_some(KeepReason::RetainedUntil(until))
+        let missing_since = missing_since.unwrap_or(world.now);
+        let until = missing_since
+            .checked_add_signed(keep)
+            .unwrap_or(missing_since);
+        if until > world.now {
+            Decision::Keep(Reason::RetainedUntil(until))
+        } else {
+            Decision::Delete { missing_since }
+        }
     }
 
     /// Rule 8.
     fn hold_back(
         &mut self,
         world: &World<'_>,
+        managed: &Managed<'_>,
         listed: &BTreeSet<&BackupId>,
-        due: Vec<Deletion>,
-        own_count: usize,
     ) {
         // A hold ends when its id is listed again. That of a file which is gone ends with it.
-        self.on_hold = world
-            .on_hold
-            .iter()
-            .filter(|id| !listed.contains(id) && self.seen.contains_key(id))
-            .cloned()
-            .collect();
-        let (held, fresh): (Vec<_>, Vec<_>) = due
-            .into_iter()
-            .partition(|deletion| self.on_hold.contains(&deletion.id));
+        let was_on_hold = |id: &&BackupId| !listed.contains(id) && self.seen.contains_key(id);
+        self.on_hold = world.on_hold.iter().filter(was_on_hold).cloned().collect();
+        let (held, fresh) = self.deletions().fold((0, 0), |(held, fresh), row| {
+            match row.id.as_ref().is_some_and(|id| self.on_hold.contains(id)) {
+                true => (held + 1, fresh),
+                false => (held, fresh + 1),
+            }
+        });
+        // Files that this installation never saw are not weighed: in a folder that servers share,
+        // the others' files would make any deletion look small.
+        let own = managed.iter().filter(|(id, _)| self.seen.contains_key(id));
+        let own: usize = own.map(|(_, files)| files.len()).sum();
         // The admin's word counts for what was on hold when it was given, not for what is new.
-        let weighed = if world.confirm_cleanup {
-            fresh.len()
-        } else {
-            fresh.len() + held.len()
-        };
-        let suspicious = weighed > DELETIONS_UNSUSPICIOUS && weighed * 2 > own_count;
-        if world.confirm_cleanup {
-            self.deletions.extend(held);
-        } else {
-            self.hold(held);
+        let weighed = fresh + if world.confirm_cleanup { 0 } else { held };
+        let is_suspicious = weighed > DELETIONS_UNSUSPICIOUS && weighed * 2 > own;
+        for row in &mut self.rows {
+            let (Decision::Delete { .. }, Some(id)) = (row.decision, &row.id) else {
+                continue;
+            };
+            let holds = match self.on_hold.contains(id) {
+                true => !world.confirm_cleanup,
+                false => is_suspicious,
+            };
+            if holds {
+                row.decision = Decision::Keep(Reason::OnHold);
+            }
         }
-        if suspicious {
-            self.hold(fresh);
-        } else {
-            self.deletions.extend(fresh);
-        }
-    }
-
-    fn hold(&mut self, deletions: Vec<Deletion>) {
-        for deletion in deletions {
-            self.kept.push(Kept {
-                name: deletion.file.name,
-                reason: KeepReason::OnHold,
-            });
-            self.on_hold.insert(deletion.id);
-        }
+        let held = self
+            .rows
+            .iter()
+            .filter(|row| row.decision == Decision::Keep(Reason::OnHold));
+        let held: Vec<BackupId> = held.filter_map(|row| row.id.clone()).collect();
+        self.on_hold.extend(held);
     }
 }
 
 /// Managed files by id; an id can have several, from times in different timezones.
 type Managed<'a> = BTreeMap<BackupId, Vec<&'a ListedFile>>;
+/// Files that are not the mirror's, by name, without regard to letter case, as Dropbox has it.
+type Foreign<'a> = BTreeMap<String, &'a ListedFile>;
 
-fn managed_files<'a>(world: &World<'a>) -> Managed<'a> {
-    let mut managed = Managed::new();
-    for file in world.entries {
-        if let Some(id) = world.naming.recognise(&file.name) {
-            managed.entry(id).or_default().push(file);
+fn sorted_out<'a>(world: &World<'a>) -> (Managed<'a>, Foreign<'a>) {
+    let (mut managed, mut foreign) = (Managed::new(), Foreign::new());
+    for file in world.files {
+        match world.naming.recognise(&file.name) {
+            Some(id) => managed.entry(id).or_default().push(file),
+            None => {
+                foreign.insert(file.name.to_ascii_lowercase(), file);
+            }
         }
     }
     for files in managed.values_mut() {
         files.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    managed
+    (managed, foreign)
 }
 
-fn foreign_files<'a>(world: &World<'a>) -> impl Iterator<Item = &'a ListedFile> {
-    let naming = world.naming;
-    let files = world.entries.iter();
-    files.filter(move |file| naming.recognise(&file.name).is_none())
+/// The row of a backup that is listed, and those of further files that hold it.
+fn listed_rows(
+    world: &World<'_>,
+    backup: &Backup,
+    files: &[&ListedFile],
+    foreign: &mut Foreign<'_>,
+) -> Vec<Row> {
+    let known = world.mirrored.get(&backup.id);
+    let given = world.naming.file_name(backup);
+    let is_known =
+        |file: &ListedFile| known.is_some_and(|known| is_unchanged(known, &file.metadata));
+    // The file that stands for the backup: one that was verified, else the first.
+    let verified = files.iter().copied().find(|file| is_known(file));
+    // A foreign file may hold the backup's place under a name that differs in letter case only,
+    // which Dropbox takes for the same. If it has the backup's content, that is as good.
+    let key = given.to_ascii_lowercase();
+    let is_namesake = verified.is_none() && foreign.get(&key).is_some_and(|file| is_known(file));
+    let namesake = is_namesake.then(|| foreign.remove(&key)).flatten();
+    let file = verified.or(namesake).or(files.first().copied());
+    let row = |file: Option<&ListedFile>, decision| {
+        let is_present =
+            known.filter(|known| known.version == backup.version && file.is_some_and(is_known));
+        Row {
+            name: file.map_or_else(|| given.clone(), |file| file.name.clone()),
+            id: Some(backup.id.clone()),
+            backup: Some(backup.clone()),
+            file: file.map(|file| file.metadata.clone()),
+            verified_at: is_present.map(|known| known.verified_at),
+            decision,
+        }
+    };
+    let others = |decision| {
+        let others = files
+            .iter()
+            .copied()
+            .filter(move |&other| Some(other) != file);
+        others.map(move |other| row(Some(other), decision))
+    };
+    if !backup.finished {
+        let decision = Decision::Keep(Reason::Unfinished);
+        let first = row(file, file.map_or(Decision::Wait, |_| decision));
+        return std::iter::once(first).chain(others(decision)).collect();
+    }
+    let decision = match (file, known) {
+        (None, _) => Decision::Upload,
+        (Some(file), Some(known)) if is_known(file) => {
+            if known.version == backup.version {
+                Decision::Mirrored
+            } else {
+                replace_or_compare(backup, &file.metadata, Origin::Outdated)
+            }
+        }
+        (Some(file), Some(_)) => replace_or_compare(backup, &file.metadata, Origin::Changed),
+        (Some(file), None) => replace_or_compare(backup, &file.metadata, Origin::Unknown),
+    };
+    let duplicate = Decision::Keep(Reason::Duplicate);
+    std::iter::once(row(file, decision))
+        .chain(others(duplicate))
+        .collect()
+}
+
+/// A file of another length differs from its backup; for one of the same, the source is read.
+fn replace_or_compare(backup: &Backup, file: &FileMetadata, origin: Origin) -> Decision {
+    match backup.version {
+        Some(version) if version.bytes != file.size => Decision::Replace(origin),
+        _ => Decision::Compare(origin),
+    }
+}
+
+/// When a row's backup was made, as far as that is known.
+fn time_of(naming: Naming, row: &Row) -> Option<DateTime<Utc>> {
+    match (&row.backup, &row.file) {
+        (Some(backup), _) => Some(backup.created_at),
+        (None, Some(file)) => naming.time_in(&row.name).or(file.server_modified),
+        (None, None) => None,
+    }
 }
 
 /// Whether a file is still the one that was verified.
-fn is_unchanged(known: &Mirrored, file: &ListedFile) -> bool {
-    match file.metadata.content_hash {
+fn is_unchanged(known: &Mirrored, file: &FileMetadata) -> bool {
+    match file.content_hash {
         Some(hash) => hash == known.content_hash,
-        None => file.metadata.rev == known.rev,
+        None => file.rev == known.rev,
     }
 }
 

@@ -17,8 +17,8 @@ use crate::zone::Zone;
 pub struct Survey {
     /// The source's list.
     pub listing: Result<Listing, source::Error>,
-    /// All files in the mirror folder; below it, too, where the source has paths.
-    pub entries: Result<Vec<ListedFile>, dropbox::Error>,
+    /// The files in the mirror folder; below it, too, where the source has paths.
+    pub files: Result<Vec<ListedFile>, dropbox::Error>,
     /// The source's timezone, or why it is not known.
     pub timezone: Result<Zone, String>,
     /// The space in Dropbox, if it was asked for and there is a limit.
@@ -34,13 +34,13 @@ impl Survey {
         asks_for_space: bool,
     ) -> Option<Self> {
         std::thread::scope(|scope| {
-            let entries = scope.spawn(|| list(dropbox, settings));
+            let files = scope.spawn(|| list(dropbox, settings));
             let timezone = scope.spawn(|| source.timezone());
             let space = scope.spawn(|| asks_for_space.then(|| dropbox.space_usage()));
             let listing = source.list();
             Some(Self {
                 listing,
-                entries: entries.join().ok()?,
+                files: files.join().ok()?,
                 timezone: timezone.join().ok()?,
                 space: space.join().ok()?,
             })
@@ -71,7 +71,7 @@ pub fn naming(settings: &Settings, zone: Zone) -> Naming {
 /// The plan for both lists at the time `now`.
 pub fn plan(
     listing: &Listing,
-    entries: &[ListedFile],
+    files: &[ListedFile],
     memory: &Memory,
     settings: &Settings,
     zone: Zone,
@@ -86,7 +86,7 @@ pub fn plan(
     };
     Plan::new(&World {
         listing,
-        entries,
+        files,
         seen,
         on_hold,
         mirrored: &memory.mirrored,

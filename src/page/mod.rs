@@ -13,17 +13,15 @@ pub mod view;
 use std::io::{self, Write};
 
 use crate::clock;
-use crate::dropbox::Hosts;
+use crate::findings::from;
 use crate::plugin::config;
 use crate::plugin::lock::{self, Seen};
 use crate::plugin::{PluginFolder, log as plugin_log};
-use crate::setup::shown_url;
-use crate::setup::stage::stage;
-use crate::state::{Fault, Memory};
+use crate::record::Record;
 use crate::zone::Zone;
 use access::Visitor;
 use moments::Moments;
-use report::{Facts, NoMemory};
+use report::Facts;
 
 /// A request, as CGI names its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,37 +112,23 @@ pub fn answer(folder: &PluginFolder, request: &Request) -> Response {
 
 /// Everything that the page depends on, as it stands on disk.
 fn facts(folder: &PluginFolder) -> Facts {
-    let settings = config::load(&folder.config()).map_err(|error| match error {
-        config::Error::Invalid(problems) => problems,
-        error => vec![error.to_string()],
-    });
-    let memory = match Memory::read(&folder.state()) {
-        Ok(memory) => Ok(memory.unwrap_or_default()),
-        Err(Fault::Unreadable(_)) => Err(NoMemory::Unreadable),
-        Err(Fault::Damaged(_)) => Err(NoMemory::Damaged),
-    };
-    let zone = memory
+    let record = Record::read(&folder.record());
+    let zone = record
         .as_ref()
         .ok()
-        .and_then(|memory| memory.timezone.as_deref()?.parse().ok());
-    let url = || {
-        let stage = stage(settings.as_ref().ok()?);
-        let hosts = Hosts::from_environment().ok()?;
-        shown_url(&hosts, stage.app()?, memory.as_ref().ok()?)
-    };
+        .and_then(|record| record.timezone.as_deref()?.parse().ok());
     let lock = lock::look(&folder.lock());
     Facts {
         moments: Moments {
             now: clock::now(),
             zone: zone.unwrap_or(Zone::UTC),
         },
-        url: url(),
+        settings: config::load(&folder.config()).map_err(|error| from::configuration(&error)),
+        record,
         progress: match lock {
             Seen::Running => plugin_log::shown_progress(&folder.log()),
             Seen::Free | Seen::CutOff => Vec::new(),
         },
-        settings,
-        memory,
         lock,
     }
 }

@@ -61,9 +61,7 @@ const TOKEN_BYTES_MAX: usize = 8 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read at all.
-    #[error(
-        "The configuration {file} cannot be read. Save the plugin's configuration form once; if that does not help, check the permissions of the plugin's data folder. Cause: {cause}."
-    )]
+    #[error("{file} cannot be read ({cause})")]
     Unreadable {
         /// Path of the file.
         file: String,
@@ -71,28 +69,35 @@ pub enum Error {
         cause: io::Error,
     },
     /// The file is no JSON object.
-    #[error(
-        "The configuration {file} is damaged: {cause}. Nothing was changed in it. Save the plugin's configuration form once to have it written anew."
-    )]
+    #[error("{file} is damaged: {cause}")]
     Damaged {
         /// Path of the file.
         file: String,
         /// What is wrong, with line and column.
         cause: String,
     },
-    /// Values that cannot be used, one text each.
-    #[error("{}", .0.join(" "))]
-    Invalid(Vec<String>),
+    /// Values that cannot be used.
+    #[error("{} fields cannot be used", .0.len())]
+    Invalid(Vec<Problem>),
     /// The file could not be replaced; its old content is whole.
-    #[error(
-        "The configuration {file} cannot be written. Its old content is unchanged. Free disk space or correct the permissions of the plugin's data folder. Cause: {cause}."
-    )]
+    #[error("{file} cannot be written ({cause})")]
     Unwritable {
         /// Path of the file.
         file: String,
         /// What the system said.
         cause: io::Error,
     },
+}
+
+/// A value that cannot be used. It is not quoted: it may be a secret in the wrong field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field.
+    pub key: String,
+    /// What it must be.
+    pub expected: String,
+    /// What it holds.
+    pub found: String,
 }
 
 /// Reads and validates the configuration.
@@ -110,7 +115,7 @@ pub fn load(path: &Path) -> Result<Settings, Error> {
 ///
 /// # Errors
 /// If there is no such file, or nothing in it can be read.
-pub fn inspect(path: &Path) -> Result<(Settings, Vec<String>), Error> {
+pub fn inspect(path: &Path) -> Result<(Settings, Vec<Problem>), Error> {
     let mut fields = Fields {
         values: read(path)?,
         problems: Vec::new(),
@@ -260,14 +265,16 @@ fn kind_of(value: &Value) -> &'static str {
 /// secrets in the wrong field.
 struct Fields {
     values: Map<String, Value>,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 impl Fields {
     fn wrong(&mut self, key: &str, expected: &str, found: &str) {
-        self.problems.push(format!(
-            "The configuration field \"{key}\" in data/config.json must be {expected}, but holds {found}. Correct it in the plugin's configuration form and save."
-        ));
+        self.problems.push(Problem {
+            key: key.to_owned(),
+            expected: expected.to_owned(),
+            found: found.to_owned(),
+        });
     }
 
     /// Trimmed text; numbers and truth values count as their text.
@@ -411,7 +418,7 @@ mod tests {
 
     fn parse(content: &str) -> Result<Settings, String> {
         let (_folder, path) = file(content);
-        load(&path).map_err(|error| error.to_string())
+        load(&path).map_err(|error| format!("{error:?}"))
     }
 
     #[test]

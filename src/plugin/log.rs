@@ -37,9 +37,6 @@ pub const PROGRESS_START: &str = "Uploading \"";
 /// The timezone of the times in the log; UTC until the host's is known.
 static ZONE: Mutex<Zone> = Mutex::new(Zone::UTC);
 
-/// The newest ERROR of this process, for the record of the run.
-static LAST_ERROR: Mutex<Option<String>> = Mutex::new(None);
-
 /// Sends the `log` crate's records to the plugin's log.
 ///
 /// `RUST_LOG` may raise the level of our own records. The HTTP and TLS libraries stay silent below
@@ -70,7 +67,11 @@ pub fn start_on_stderr() {
     builder.format(|buffer, record| {
         let message = record.args().to_string();
         let level = level_mark(record.level());
-        writeln!(buffer, "{level}{}", one_line(&secret::redact(&message)))
+        writeln!(
+            buffer,
+            "{level}{}",
+            text::one_line(&secret::redact(&message))
+        )
     });
     if builder.try_init().is_err() {
         log::debug!("The log was started before.");
@@ -107,31 +108,21 @@ pub fn zone() -> Zone {
     *ZONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The newest ERROR that this process logged.
-pub fn last_error() -> Option<String> {
-    LAST_ERROR
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone()
-}
-
 /// Cuts the log to its newest part, by whole lines, and removes the progress that a killed run left
-/// at its end. A log that cannot be trimmed is left alone.
-pub fn trim(path: &Path) {
+/// at its end.
+///
+/// # Errors
+/// If it cannot be written; it is left alone then.
+pub fn trim(path: &Path) -> io::Result<()> {
     let Ok((tail, length)) = tail(path) else {
-        return;
+        return Ok(());
     };
     let is_whole = tail.len() as u64 == length;
     let kept = without_last_progress(if is_whole { &tail } else { newest(&tail) });
     if kept.len() as u64 == length {
-        return;
+        return Ok(());
     }
-    if let Err(error) = atomic::write(path, kept) {
-        log::warn!(
-            "The log could not be shortened. It goes on growing until it can. Check free disk space and the permissions of {}. Cause: {error}.",
-            path.display()
-        );
-    }
+    atomic::write(path, kept)
 }
 
 /// The log, or its end if it is too long, and its length.
@@ -197,23 +188,11 @@ fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Zone) -> String {
     if record.target() == BLOCK {
         return format!("{message}\n");
     }
-    let level = level_mark(record.level());
-    if record.level() == Level::Error {
-        *LAST_ERROR.lock().unwrap_or_else(PoisonError::into_inner) = Some(one_line(&message));
-    }
-    stamp(level, &message, now, zone)
-}
-
-/// One event is one line, also when a foreign text with line breaks found its way into it.
-fn one_line(message: &str) -> String {
-    message
-        .chars()
-        .map(|c| if text::is_printable(c) { c } else { ' ' })
-        .collect()
+    stamp(level_mark(record.level()), &message, now, zone)
 }
 
 fn stamp(level: &str, message: &str, now: DateTime<Utc>, zone: Zone) -> String {
-    let message = one_line(message);
+    let message = text::one_line(message);
     let time = zone.local(now).to_rfc3339_opts(SecondsFormat::Secs, false);
     format!("{level}{message} ({time})\n")
 }
@@ -430,11 +409,11 @@ mod tests {
         let path = folder.path().join("plugin.log");
         let content: String = (0..20_000).map(|n| format!("line number {n}\n")).collect();
         fs::write(&path, &content).unwrap();
-        trim(&path);
+        trim(&path).unwrap();
         let kept = fs::read_to_string(&path).unwrap();
         assert!(kept.len() <= BYTES_KEPT && kept.len() > BYTES_KEPT - 100);
         assert!(kept.starts_with("line number ") && content.ends_with(&kept));
-        trim(&path);
+        trim(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), kept);
     }
 }

@@ -65,6 +65,11 @@ impl PluginFolder {
         self.data().join("state.json")
     }
 
+    /// What is only looked at: runs, lists, space.
+    pub fn record(&self) -> PathBuf {
+        self.data().join("record.json")
+    }
+
     /// Held by the one run that is going on.
     pub fn lock(&self) -> PathBuf {
         self.data().join("run.lock")

@@ -1,22 +1,21 @@
 //! The work of a run: setup, then both lists, the plan, and the mirror that carries it out.
 
-use super::announce::announce;
 use super::outcome::Outcome;
-use super::{log_all, store_late};
-use crate::advice;
+use super::store_late;
 use crate::clock::{self, Stop};
-use crate::dropbox::files::ListedFile;
 use crate::dropbox::users::Space;
-use crate::dropbox::{self, Credential, Dropbox};
+use crate::dropbox::{self, Dropbox};
+use crate::findings::{Finding, Findings, advice, from, table};
+use crate::mirror::announce::{announce, remarks};
 use crate::mirror::survey::{self, Survey};
-use crate::mirror::{Mirror, Summary, inventory, transfer};
+use crate::mirror::{Mirror, Summary, transfer};
 use crate::open;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::{PluginFolder, log as plugin_log};
-use crate::secret::Secret;
+use crate::record::{self, Lists, Record};
 use crate::setup::{NotAuthorized, Setup};
-use crate::source::{self, Kind, Listing, Source};
-use crate::state::{self, State};
+use crate::source::{self, Kind, Source};
+use crate::state::State;
 use crate::zone::Zone;
 
 /// What a run works with.
@@ -25,13 +24,15 @@ pub struct Run<'a> {
     pub settings: &'a Settings,
     pub stop: &'a Stop,
     pub state: &'a mut State,
+    pub record: &'a mut Record,
+    pub findings: &'a Findings,
 }
 
 impl Run<'_> {
     pub fn carry_out(&mut self) -> Outcome {
-        let settings = self.settings;
-        let source = log_all(open::source(self.folder, settings, self.stop));
-        let Some((http, hosts)) = log_all(open::dropbox(settings, self.stop)) else {
+        let (settings, findings) = (self.settings, self.findings);
+        let source = findings.accept(open::source(self.folder, settings, self.stop));
+        let Some((http, hosts)) = findings.accept(open::dropbox(settings, self.stop)) else {
             return Outcome::NotMirrored;
         };
         let stop = self.stop;
@@ -46,6 +47,8 @@ impl Run<'_> {
                 stop,
                 config: self.folder.config(),
                 state: self.state,
+                record: self.record,
+                findings,
             };
             let authorized = match setup.authorize(settings) {
                 Ok(authorized) => authorized,
@@ -64,26 +67,20 @@ impl Run<'_> {
                 authorized.access_token,
             );
             let outcome = self.mirror(source, &dropbox);
-            match &authorized.unstored {
-                Some(code) => self.store_late(&authorized.credential, code, outcome),
-                None => outcome,
+            if let Some(code) = &authorized.unstored {
+                store_late(self.folder, &authorized.credential, code, findings);
             }
+            outcome
         })
     }
 
-    /// Stores a new authorization that could not be stored when it was made.
-    fn store_late(&self, credential: &Credential, code: &Secret, outcome: Outcome) -> Outcome {
-        if store_late(self.folder, credential, code) {
-            outcome
-        } else {
-            outcome.failed()
-        }
-    }
-
     fn mirror(&mut self, source: &dyn Source, dropbox: &Dropbox) -> Outcome {
-        let settings = self.settings;
-        let creates = settings.create_backup && source.kind() == Kind::Uisp;
-        let fresh_backup_failed = creates && !create_backup(source);
+        let (settings, findings) = (self.settings, self.findings);
+        let kind = source.kind();
+        if settings.create_backup && kind == Kind::Uisp {
+            findings.add(table::fresh_backup(kind.name_at_start()));
+            findings.extend(fresh_backup(source).err());
+        }
         let asks_for_space = !self.state.memory.space_is_unknowable;
         let Some(survey) = Survey::new(source, dropbox, settings, asks_for_space) else {
             return Outcome::NotMirrored;
@@ -93,53 +90,50 @@ impl Run<'_> {
         }
         self.note_space(survey.space);
         let zone = self.zone(survey.timezone);
-        let listing = usable_listing(survey.listing, source.kind());
-        let (Some(listing), Some(entries)) = (listing, usable_entries(survey.entries)) else {
+        let listing = survey.listing.map_err(|error| {
+            let finding = table::source_not_listed(kind.name_at_start());
+            vec![finding.explained(&error, advice::listing(&error))]
+        });
+        let files = survey
+            .files
+            .map_err(|error| vec![table::mirror_not_listed().explained(&error, &error)]);
+        let (listing, files) = (findings.accept(listing), findings.accept(files));
+        let (Some(listing), Some(files)) = (listing, files) else {
             return Outcome::NotMirrored;
         };
-        let memory = &self.state.memory;
         let now = clock::now();
-        let plan = survey::plan(&listing, &entries, memory, settings, zone, now);
-        let inventory = inventory::take(
-            &listing,
-            &entries,
-            survey::naming(settings, zone),
-            &plan,
-            &memory.mirrored,
-            now,
-        );
-        self.state.memory.inventory = Some(inventory);
-        self.state
-            .memory
-            .backup_folder
-            .clone_from(&settings.backup_directory);
-        announce(&plan, &listing, source.kind());
-        let mut summary = Mirror {
+        let memory = &mut self.state.memory;
+        let plan = survey::plan(&listing, &files, memory, settings, zone, now);
+        memory.planned_at = memory.latest_time().max(now);
+        memory.backup_folder.clone_from(&settings.backup_directory);
+        self.record.lists = Some(Lists::new(&plan.rows, now));
+        findings.extend(remarks(&plan, &listing, kind));
+        findings.add(announce(&plan, kind));
+        let is_fit = plan.unfit.is_none();
+        let summary = Mirror {
             source,
             dropbox,
             stop: self.stop,
             state: self.state,
+            record: self.record,
+            findings,
             folder: &settings.mirror_folder,
             lanes: transfer::lanes(settings.upload_bytes_per_second),
+            plan,
+            summary: Summary::default(),
         }
-        .carry_out(&plan);
-        // Deletions do not wait for it: nothing that is deleted depends on it.
-        summary.failed += usize::from(fresh_backup_failed);
-        if settings.confirm_cleanup && summary.deletions_done && plan.unfit.is_none() {
-            self.untick_cleanup(&mut summary);
+        .carry_out();
+        if settings.confirm_cleanup && summary.deletions_done && is_fit {
+            findings.add(self.untick_cleanup());
         }
-        Outcome::Mirrored {
-            summary,
-            unchanged: plan.unchanged,
-        }
+        Outcome::Mirrored(summary)
     }
 
     /// Remembers how much space there is, for the status page.
     fn note_space(&mut self, asked: Option<Result<Option<Space>, dropbox::Error>>) {
-        let memory = &mut self.state.memory;
         match asked {
             Some(Ok(Some(Space { used, allocated }))) => {
-                memory.space = Some(state::Space {
+                self.record.space = Some(record::Space {
                     used,
                     allocated,
                     asked_at: clock::now(),
@@ -148,8 +142,8 @@ impl Run<'_> {
             Some(Err(
                 dropbox::Error::MissingScope { .. } | dropbox::Error::LegacyTokenRefused { .. },
             )) => {
-                memory.space = None;
-                memory.space_is_unknowable = true;
+                self.record.space = None;
+                self.state.memory.space_is_unknowable = true;
             }
             Some(Err(error)) => log::debug!("The space in Dropbox is not known: {error}"),
             Some(Ok(None)) | None => {}
@@ -160,58 +154,29 @@ impl Run<'_> {
     fn zone(&mut self, asked: Result<Zone, String>) -> Zone {
         let zone = asked.unwrap_or_else(|cause| {
             let zone = plugin_log::zone();
-            log::warn!("UISP's timezone is not known, so times are in {}, also in the names of new files. Backups are recognised all the same. If this repeats, set the timezone in UISP's settings. Cause: {cause}.", zone.name());
+            self.findings
+                .add(table::no_timezone(zone.name()).because(&cause));
             zone
         });
         plugin_log::set_zone(zone);
         self.state.memory.timezone = Some(zone.name().to_owned());
+        self.record.timezone.clone_from(&self.state.memory.timezone);
         zone
     }
 
-    fn untick_cleanup(&self, summary: &mut Summary) {
+    fn untick_cleanup(&self) -> Finding {
         match config::change(&self.folder.config(), &Change::CleanupDone) {
-            Ok(()) => {
-                log::info!("The clean-up is done; its box in the configuration is unticked again.")
-            }
-            Err(error) => {
-                summary.failed += 1;
-                log::error!(
-                    "The clean-up is done, but its box could not be unticked; please untick it. {error}"
-                );
-            }
+            Ok(()) => table::cleanup_done(),
+            Err(error) => table::cleanup_not_unticked().after(&from::configuration(&error)),
         }
     }
 }
 
-/// Has the source make a fresh backup; returns whether it did.
-fn create_backup(source: &dyn Source) -> bool {
-    log::info!(
-        "{} makes a fresh backup first.",
-        source.kind().name_at_start()
-    );
+/// Has the source make a fresh backup. Deletions do not wait for it: nothing that is deleted depends on it.
+fn fresh_backup(source: &dyn Source) -> Result<(), Finding> {
     match source.create() {
-        Ok(()) => true,
-        // The rest of the run says so.
-        Err(source::Error::Stopped(_)) => true,
-        Err(error) => {
-            log::error!(
-                "A fresh backup could not be made; those that exist are mirrored. {}. Cause: {error}.",
-                advice::creation(&error)
-            );
-            false
-        }
+        // The rest of the run tells of a stop.
+        Ok(()) | Err(source::Error::Stopped(_)) => Ok(()),
+        Err(error) => Err(table::no_fresh_backup().explained(&error, advice::creation(&error))),
     }
-}
-
-fn usable_listing(listing: Result<Listing, source::Error>, kind: Kind) -> Option<Listing> {
-    let source = kind.name_at_start();
-    listing
-        .map_err(|error| log::error!("{source}'s list of backups could not be read, so nothing is mirrored and nothing is deleted. {}. Cause: {error}.", advice::listing(&error)))
-        .ok()
-}
-
-fn usable_entries(entries: Result<Vec<ListedFile>, dropbox::Error>) -> Option<Vec<ListedFile>> {
-    entries
-        .map_err(|error| log::error!("The mirror folder in Dropbox could not be listed, so nothing is mirrored. {}. Cause: {error}.", advice::dropbox(&error)))
-        .ok()
 }

@@ -1,6 +1,5 @@
 //! One run, from the lock to the last log line: setup, then mirror.
 
-mod announce;
 mod mirroring;
 mod outcome;
 pub mod saved;
@@ -11,20 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use crate::clock::{self, Stop, StopReason};
 use crate::dropbox::Credential;
+use crate::findings::{Finding, Findings, from, table};
 use crate::healthcheck::{Healthcheck, Ping};
 use crate::mirror::Summary;
-use crate::open;
 use crate::plugin::config::{self, Settings};
 use crate::plugin::lock::{self, Lock};
 use crate::plugin::{PluginFolder, atomic, log as plugin_log};
+use crate::record::{Record, RunRecord};
 use crate::secret::Secret;
-use crate::setup::{Authorized, NotAuthorized};
-use crate::state::{Opened, RunRecord, State};
-use crate::zone::Zone;
+use crate::setup::Authorized;
+use crate::state::{Fault, Opened, State};
 use mirroring::Run;
-use outcome::{Outcome, report};
+use outcome::Outcome;
 
 /// How a run ended, as the process's exit code tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,119 +42,138 @@ const CONTINUATIONS_MAX: u32 = 170;
 const LOCK_PATIENCE: Duration = Duration::from_secs(15);
 /// How often it tries meanwhile.
 const LOCK_POLL: Duration = Duration::from_millis(250);
+/// Errors that a monitoring service is told.
+const ERRORS_TOLD: usize = 10;
 
 /// Does one run in `folder`. Ends early once `signalled` is set.
 pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let stop = Stop::new(signalled);
-    if let Err(error) = std::fs::create_dir_all(folder.data()) {
-        log::error!(
-            "The plugin's data folder {} cannot be made. Correct the permissions of the plugin's folder. Cause: {error}.",
-            folder.data().display()
-        );
-        return End::Failed;
-    }
-    atomic::adopt(&folder.data());
-    let lock = match take_lock(&folder.lock(), &stop) {
+    let findings = Findings::default();
+    let lock = match begin(folder, &stop) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
-            log::info!("Another run is still going on; this one ends without doing anything.");
+            findings.add(table::another_run());
             return End::Done;
         }
-        Err(error) => {
-            log::error!(
-                "The lock {} cannot be taken, so it is not certain that no other run is going on. Correct the permissions of the plugin's data folder. Cause: {error}.",
-                folder.lock().display()
-            );
+        Err(finding) => {
+            findings.add(finding);
             return End::Failed;
         }
     };
-    atomic::remove_leftovers(&folder.data());
-    plugin_log::trim(&folder.log());
-    let Some(mut state) = open_state(folder) else {
+    if let Err(error) = plugin_log::trim(&folder.log()) {
+        findings.add(table::log_not_shortened(folder.log().display()).because(&error));
+    }
+    let Some(mut state) = open_state(folder, &findings) else {
         return End::Failed;
     };
-    log::info!(
-        "Started: backup-sync-dropbox {}.",
-        env!("CARGO_PKG_VERSION")
-    );
+    let mut record = Record::open(&folder.record());
+    findings.add(table::started(env!("CARGO_PKG_VERSION")));
     if lock.is_after_a_cut_off_run {
-        log::warn!(
-            "The run before this one was cut off before its end: by the host's limit of one hour, a restart, a lack of memory or a kill. This one carries on; there is nothing to do unless this repeats."
-        );
+        findings.add(table::run_cut_off());
     }
 
-    let settings = load_settings(folder);
-    let healthcheck = settings.as_ref().and_then(open_healthcheck);
-    let tell = |ping| {
-        if let Some(healthcheck) = &healthcheck {
-            healthcheck.tell(ping);
-        }
-    };
-    tell(Ping::Start);
+    let settings = load_settings(folder, &findings);
+    let monitor = settings.as_ref().and_then(Monitor::new);
+    monitor.iter().for_each(Monitor::tell_start);
     let started_at = clock::now();
-    let mut outcome = match &settings {
-        Some(settings) => Run {
+    let outcome = settings.as_ref().map_or(Outcome::NotMirrored, |settings| {
+        Run {
             folder,
             settings,
             stop: &stop,
             state: &mut state,
+            record: &mut record,
+            findings: &findings,
         }
-        .carry_out(),
-        None => Outcome::NotMirrored,
-    };
+        .carry_out()
+    });
     // Without UISP there is nobody to be asked.
-    if let Outcome::Mirrored { summary, .. } = &outcome
+    if let Outcome::Mirrored(summary) = &outcome
         && state.memory.backup_folder.is_none()
     {
-        continue_later(folder, &stop, summary, &mut state.memory.continuations);
+        let continuations = &mut state.memory.continuations;
+        findings.extend(continue_later(folder, &stop, summary, continuations));
     }
-    if !matches!(outcome, Outcome::Setup(NotAuthorized::Waiting)) {
-        let summary = outcome.summary();
-        state.memory.record_run(RunRecord {
-            started_at,
-            seconds: stop.age().as_secs(),
-            succeeded: !outcome.has_failed(),
-            uploaded: summary.uploaded as u64,
-            uploaded_bytes: summary.uploaded_bytes,
-            deleted: summary.deleted as u64,
-            left: summary.left as u64,
-            error: plugin_log::last_error(),
-        });
-        if let Err(error) = state.save() {
-            log::error!(
-                "The plugin's memory (data/state.json) could not be written at the end of the run. Free disk space or correct the permissions of the plugin's data folder. Cause: {error}."
-            );
-            outcome = outcome.failed();
+    if let Err(error) = state.save() {
+        findings.add(table::memory_unwritable("Its old content is unchanged").because(&error));
+    }
+    if let Some(monitor) = &monitor {
+        monitor.tell_end(&outcome, &findings);
+    }
+    if !outcome.waits_for_setup() {
+        record.add_run(run_record(started_at, &stop, outcome.summary(), &findings));
+        if let Err(error) = record.save() {
+            findings.add(table::record_unwritable().because(&error));
         }
     }
-    if outcome.has_failed() {
-        let error = plugin_log::last_error().unwrap_or_default();
-        tell(Ping::Bad(&error));
-    } else if outcome.is_complete() {
-        tell(Ping::Good);
-    }
-    report(&outcome, &stop)
+    outcome.end(&findings, &stop)
 }
 
-/// The configuration, or `None` with an ERROR for everything that is wrong with it.
-fn load_settings(folder: &PluginFolder) -> Option<Settings> {
-    match config::load(&folder.config()) {
-        Ok(settings) => Some(settings),
-        Err(config::Error::Invalid(problems)) => {
-            problems.iter().for_each(|problem| log::error!("{problem}"));
-            None
-        }
-        Err(error) => {
-            log::error!("{error}");
-            None
-        }
+/// Makes the data folder and takes the lock; `None` if another run holds it.
+fn begin(folder: &PluginFolder, stop: &Stop) -> Result<Option<Lock>, Finding> {
+    std::fs::create_dir_all(folder.data())
+        .map_err(|error| table::data_folder_not_made(folder.data().display()).because(&error))?;
+    atomic::adopt(&folder.data());
+    let lock = take_lock(&folder.lock(), stop);
+    let lock =
+        lock.map_err(|error| table::lock_not_taken(folder.lock().display()).because(&error))?;
+    if lock.is_some() {
+        atomic::remove_leftovers(&folder.data());
+    }
+    Ok(lock)
+}
+
+fn run_record(
+    started_at: DateTime<Utc>,
+    stop: &Stop,
+    summary: Summary,
+    findings: &Findings,
+) -> RunRecord {
+    RunRecord {
+        started_at,
+        seconds: stop.age().as_secs(),
+        uploaded: summary.uploaded as u64,
+        uploaded_bytes: summary.uploaded_bytes,
+        deleted: summary.deleted as u64,
+        left: summary.left as u64,
+        findings: findings.kept(),
     }
 }
 
-/// The monitoring service, if there is one. What keeps it from being told keeps Dropbox from being
-/// reached too, and is reported there.
-fn open_healthcheck(settings: &Settings) -> Option<Healthcheck> {
-    Healthcheck::new(settings.healthcheck_url.clone()?).ok()
+/// The monitoring service, if there is one.
+struct Monitor(Healthcheck);
+
+impl Monitor {
+    /// What keeps it from being told keeps Dropbox from being reached, too, and is reported there.
+    fn new(settings: &Settings) -> Option<Self> {
+        Healthcheck::new(settings.healthcheck_url.clone()?)
+            .ok()
+            .map(Self)
+    }
+
+    fn tell_start(&self) {
+        // Its silence costs nothing; what counts is told at the end.
+        let _ = self.0.tell(Ping::Start);
+    }
+
+    fn tell_end(&self, outcome: &Outcome, findings: &Findings) {
+        let errors = findings.kept().into_iter().filter(Finding::is_error);
+        let errors: Vec<String> = errors.take(ERRORS_TOLD).map(|error| error.line()).collect();
+        let told = if findings.errors() > 0 {
+            self.0.tell(Ping::Bad(&errors.join("\n")))
+        } else if outcome.is_complete() {
+            self.0.tell(Ping::Good)
+        } else {
+            Ok(())
+        };
+        findings.extend(told.err());
+    }
+}
+
+/// The configuration, or `None` with a finding for everything that is wrong with it.
+fn load_settings(folder: &PluginFolder, findings: &Findings) -> Option<Settings> {
+    let settings = config::load(&folder.config());
+    findings.accept(settings.map_err(|error| from::configuration(&error)))
 }
 
 /// Takes the lock, or returns `None` if another run holds it, which goes on for long.
@@ -172,49 +192,42 @@ fn take_lock(path: &Path, stop: &Stop) -> io::Result<Option<Lock>> {
 
 /// Asks the host to start the plugin again soon when the time limit has ended a run that made
 /// progress. The host does so when it finds the file.
-fn continue_later(folder: &PluginFolder, stop: &Stop, summary: &Summary, continuations: &mut u32) {
+fn continue_later(
+    folder: &PluginFolder,
+    stop: &Stop,
+    summary: &Summary,
+    continuations: &mut u32,
+) -> Option<Finding> {
     if stop.winding_down() != Some(StopReason::TimeLimit) || summary.left == 0 {
         *continuations = 0;
-        return;
+        return None;
     }
     if summary.sent_bytes == 0 || *continuations >= CONTINUATIONS_MAX {
-        log::info!(
-            "UISP is not asked to start the plugin again at once; its next regular run carries on."
-        );
         *continuations = 0;
-        return;
+        return Some(table::regular_run_carries_on());
     }
-    if request_run(folder) {
-        *continuations += 1;
-        log::info!(
-            "UISP is asked to start the plugin again at once, so that it carries on ({continuations} of at most {CONTINUATIONS_MAX} times in a row)."
-        );
-    }
+    Some(request_run(folder).map_or_else(
+        |finding| finding,
+        |()| {
+            *continuations += 1;
+            table::asked_to_carry_on(*continuations, CONTINUATIONS_MAX)
+        },
+    ))
 }
 
 /// Asks the host to start the plugin at once, which it does within about a minute.
-fn request_run(folder: &PluginFolder) -> bool {
-    match std::fs::File::create(folder.execution_request()) {
-        Ok(_) => {
-            atomic::adopt(&folder.execution_request());
-            true
-        }
-        Err(error) => {
-            log::warn!(
-                "UISP could not be asked to start the plugin at once; its next regular run carries on. Correct the permissions of the plugin's folder. Cause: {error}."
-            );
-            false
-        }
-    }
+fn request_run(folder: &PluginFolder) -> Result<(), Finding> {
+    let request = folder.execution_request();
+    std::fs::File::create(&request).map_err(|error| table::not_asked_to_start().because(&error))?;
+    atomic::adopt(&request);
+    Ok(())
 }
 
 /// Opens the memory; from here on the log is in the timezone that it knows.
-fn open_state(folder: &PluginFolder) -> Option<State> {
+fn open_state(folder: &PluginFolder, findings: &Findings) -> Option<State> {
     match State::open(&folder.state()) {
         Ok(Opened::Sound(state)) => {
-            let zone = state.memory.timezone.as_deref();
-            let known = zone.and_then(|name| name.parse().ok());
-            plugin_log::set_zone(known.unwrap_or(Zone::UTC));
+            plugin_log::set_zone(state.memory.zone());
             Some(state)
         }
         Ok(Opened::Rebuilt {
@@ -222,37 +235,27 @@ fn open_state(folder: &PluginFolder) -> Option<State> {
             set_aside,
             cause,
         }) => {
-            log::warn!(
-                "The plugin's memory (data/state.json) is damaged; it was set aside as {} and is built anew. Nothing is deleted in Dropbox in this run, and every file there is compared with its backup again. There is nothing to do. Cause: {cause}.",
-                set_aside.display()
-            );
+            findings.add(table::memory_rebuilt(set_aside.display()).because(&cause));
             Some(state)
         }
         Err(error) => {
-            log::error!(
-                "The plugin's memory {} cannot be read. Correct the permissions of the plugin's data folder. Cause: {error}.",
-                folder.state().display()
-            );
+            findings.add(from::memory(&folder.state(), &Fault::Unreadable(error)));
             None
         }
     }
 }
 
-/// Tries once more to store a new authorization; says how that went.
-fn store_late(folder: &PluginFolder, credential: &Credential, code: &Secret) -> bool {
+/// Tries once more to store a new authorization; returns whether it is stored now.
+fn store_late(
+    folder: &PluginFolder,
+    credential: &Credential,
+    code: &Secret,
+    findings: &Findings,
+) -> bool {
     let stored = Authorized::store(credential, &folder.config(), code);
-    match &stored {
-        Ok(()) => log::info!("The new authorization is stored now."),
-        Err(error) => log::error!(
-            "The new authorization is lost, because it could not be stored. {error} Then authorize again: the log shows how."
-        ),
-    }
+    findings.add(match &stored {
+        Ok(()) => table::authorization_stored(),
+        Err(error) => table::authorization_lost().after(&from::configuration(error)),
+    });
     stored.is_ok()
-}
-
-/// The value, or `None` with an ERROR for each thing that is wrong.
-fn log_all<T>(opened: Result<T, Vec<open::Error>>) -> Option<T> {
-    opened
-        .map_err(|errors| errors.iter().for_each(|error| log::error!("{error}")))
-        .ok()
 }

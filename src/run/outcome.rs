@@ -2,11 +2,12 @@
 
 use super::End;
 use crate::clock::{Stop, StopReason};
+use crate::findings::{Findings, table};
 use crate::mirror::Summary;
 use crate::setup::NotAuthorized;
 use crate::text;
 
-/// What a run came to.
+/// What a run came to; what failed stands in its findings.
 pub enum Outcome {
     /// It ended in setup.
     Setup(NotAuthorized),
@@ -15,72 +16,64 @@ pub enum Outcome {
     /// It had to stop before it knew what to do.
     Stopped,
     /// It mirrored, with this result.
-    Mirrored { summary: Summary, unchanged: usize },
+    Mirrored(Summary),
 }
 
 impl Outcome {
     /// What was done.
     pub fn summary(&self) -> Summary {
         match self {
-            Self::Mirrored { summary, .. } => *summary,
+            Self::Mirrored(summary) => *summary,
             _ => Summary::default(),
         }
     }
 
-    /// Whether something failed.
-    pub fn has_failed(&self) -> bool {
-        match self {
-            Self::Mirrored { summary, .. } => summary.failed > 0,
-            Self::Setup(NotAuthorized::Failed) | Self::NotMirrored => true,
-            Self::Setup(NotAuthorized::Waiting | NotAuthorized::Stopped) | Self::Stopped => false,
-        }
+    /// Whether the admin has been shown the next step, which is no run worth a record.
+    pub fn waits_for_setup(&self) -> bool {
+        matches!(self, Self::Setup(NotAuthorized::Waiting))
     }
 
-    /// Whether every backup is in Dropbox.
+    /// Whether it came to the end of what was to be done.
     pub fn is_complete(&self) -> bool {
-        matches!(self, Self::Mirrored { summary, .. } if summary.failed == 0 && summary.left == 0)
+        matches!(self, Self::Mirrored(summary) if summary.left == 0)
     }
 
-    /// The same with one more failure.
-    pub fn failed(self) -> Self {
-        match self {
-            Self::Mirrored {
-                mut summary,
-                unchanged,
-            } => {
-                summary.failed += 1;
-                Self::Mirrored { summary, unchanged }
+    /// Writes the last line of the run.
+    pub fn end(&self, findings: &Findings, stop: &Stop) -> End {
+        let errors = findings.errors();
+        let took = text::duration(stop.age());
+        let nothing = "nothing was mirrored";
+        let finding = match self {
+            Self::Setup(NotAuthorized::Waiting) if errors == 0 => table::finished_waiting(),
+            Self::Setup(NotAuthorized::Stopped) | Self::Stopped if errors == 0 => {
+                let reason = "the run was asked to stop or took too long";
+                table::finished_early(reason, nothing, &took)
             }
-            _ => Self::NotMirrored,
-        }
+            Self::Mirrored(summary) => {
+                let parts = parts(summary, errors);
+                let reason = match stop.requested().or(stop.winding_down()) {
+                    _ if errors > 0 => None,
+                    Some(StopReason::Signal) => Some("the run was asked to stop"),
+                    Some(StopReason::TimeLimit) if summary.left > 0 => {
+                        Some("the host ends runs after an hour")
+                    }
+                    _ => None,
+                };
+                match reason {
+                    Some(reason) => table::finished_early(reason, &parts, &took),
+                    None if errors > 0 => table::finished_with_errors(&parts, &took),
+                    None => table::finished(&parts, &took),
+                }
+            }
+            _ => table::finished_with_errors(nothing, &took),
+        };
+        finding.log();
+        if errors > 0 { End::Failed } else { End::Done }
     }
 }
 
-/// Writes the last line of the run.
-pub fn report(outcome: &Outcome, stop: &Stop) -> End {
-    let took = text::duration(stop.age());
-    let Outcome::Mirrored { summary, unchanged } = outcome else {
-        return match outcome {
-            Outcome::Setup(NotAuthorized::Waiting) => {
-                log::info!(
-                    "Finished: waiting for the next step of the setup; nothing was mirrored."
-                );
-                End::Done
-            }
-            Outcome::Setup(NotAuthorized::Stopped) | Outcome::Stopped => {
-                log::warn!(
-                    "Finished early, because the run was asked to stop or took too long: nothing was mirrored, in {took}. The next run carries on."
-                );
-                End::Done
-            }
-            _ => {
-                log::error!(
-                    "Finished: nothing was mirrored, in {took}. The errors above say what to do."
-                );
-                End::Failed
-            }
-        };
-    };
+/// What was done, in numbers.
+fn parts(summary: &Summary, errors: usize) -> String {
     let mut parts = vec![
         format!(
             "{} uploaded ({})",
@@ -88,27 +81,13 @@ pub fn report(outcome: &Outcome, stop: &Stop) -> End {
             text::bytes(summary.uploaded_bytes)
         ),
         format!("{} deleted", summary.deleted),
-        format!("{} unchanged", unchanged + summary.verified),
+        format!("{} unchanged", summary.unchanged),
     ];
     if summary.left > 0 {
         parts.push(format!("{} left for the next run", summary.left));
     }
-    if summary.failed > 0 {
-        parts.push(format!("{} failed", summary.failed));
+    if errors > 0 {
+        parts.push(format!("{errors} failed"));
     }
-    let parts = parts.join(", ");
-    if summary.failed > 0 {
-        log::error!("Finished: {parts}, in {took}. The errors above say what to do.");
-        return End::Failed;
-    }
-    match stop.requested().or(stop.winding_down()) {
-        Some(StopReason::Signal) => log::warn!(
-            "Finished early, because the run was asked to stop: {parts}, in {took}. The next run carries on."
-        ),
-        Some(StopReason::TimeLimit) if summary.left > 0 => log::warn!(
-            "Finished early, because the host ends runs after an hour: {parts}, in {took}. The next run carries on."
-        ),
-        _ => log::info!("Finished: {parts}, in {took}."),
-    }
-    End::Done
+    parts.join(", ")
 }

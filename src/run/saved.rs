@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{End, load_settings, log_all, open_state, request_run, store_late};
+use super::{End, load_settings, open_state, request_run, store_late};
 use crate::clock::Stop;
+use crate::findings::{Findings, table};
 use crate::open;
 use crate::plugin::PluginFolder;
 use crate::plugin::config::{self, Settings};
 use crate::plugin::lock::Lock;
+use crate::record::Record;
 use crate::setup::stage::{Stage, stage};
 use crate::setup::{NotAuthorized, Setup};
 
@@ -30,14 +32,16 @@ pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let Ok(Some(_lock)) = Lock::take_unmarked(&folder.lock()) else {
         return End::Done;
     };
-    let Some(mut state) = open_state(folder) else {
+    let findings = Findings::default();
+    let Some(mut state) = open_state(folder, &findings) else {
         return End::Failed;
     };
-    log::info!("The configuration was saved.");
-    let Some(settings) = load_settings(folder) else {
+    let mut record = Record::open(&folder.record());
+    findings.add(table::saved());
+    let Some(settings) = load_settings(folder, &findings) else {
         return End::Failed;
     };
-    let Some((http, hosts)) = log_all(open::dropbox(&settings, &stop)) else {
+    let Some((http, hosts)) = findings.accept(open::dropbox(&settings, &stop)) else {
         return End::Failed;
     };
     let mut setup = Setup {
@@ -46,29 +50,30 @@ pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         stop: &stop,
         config: folder.config(),
         state: &mut state,
+        record: &mut record,
+        findings: &findings,
     };
     let authorized = stop.watch(|| http.shutdown(), || setup.authorize(&settings));
     match authorized {
         Ok(authorized) => {
             let is_stored = authorized
                 .unstored
-                .is_none_or(|code| store_late(folder, &authorized.credential, &code));
-            if authorized.is_new && is_stored && request_run(folder) {
-                log::info!(
-                    "UISP is asked to start the plugin now: the first backups are on their way within about a minute."
-                );
+                .is_none_or(|code| store_late(folder, &authorized.credential, &code, &findings));
+            if authorized.is_new && is_stored {
+                let requested = request_run(folder).map(|()| table::asked_to_start());
+                findings.add(requested.unwrap_or_else(|finding| finding));
             }
-            if is_stored { End::Done } else { End::Failed }
         }
-        Err(NotAuthorized::Waiting) => End::Done,
-        Err(NotAuthorized::Failed) => End::Failed,
         Err(NotAuthorized::Stopped) => {
-            log::warn!(
-                "Dropbox did not answer in time, so the access code waits in its field. The next run goes on with it; there is nothing to do unless this repeats."
-            );
-            request_run(folder);
-            End::Done
+            findings.add(table::no_answer_after_saving());
+            findings.extend(request_run(folder).err());
         }
+        Err(NotAuthorized::Waiting | NotAuthorized::Failed) => {}
+    }
+    if findings.errors() > 0 {
+        End::Failed
+    } else {
+        End::Done
     }
 }
 

@@ -4,22 +4,25 @@
 //! by nobody but the admin: a refused one stays in the configuration, because a network that lies
 //! must not cost it.
 
+pub mod guide;
 pub mod stage;
 pub mod stored;
 
 use std::path::{Path, PathBuf};
 
-use crate::advice::{self, APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_LEGACY_TOKEN};
 use crate::clock::Stop;
 use crate::dropbox::oauth::{self, App};
 use crate::dropbox::{Credential, Hosts};
+use crate::findings::{Findings, advice, from, table};
 use crate::http::Client;
 use crate::http::retry::with_retry;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::log::BLOCK;
+use crate::record::{Record, ShownAddress};
 use crate::secret::Secret;
-use crate::state::{Memory, PendingAuthorization, State};
+use crate::state::{PendingAuthorization, State};
 
+use guide::Step;
 use stage::{Stage, Stored, stage};
 
 /// What the authorization needs to work with.
@@ -34,6 +37,10 @@ pub struct Setup<'a> {
     pub config: PathBuf,
     /// Keeps the verifier.
     pub state: &'a mut State,
+    /// Keeps the address, for the page.
+    pub record: &'a mut Record,
+    /// Gets what there is to say.
+    pub findings: &'a Findings,
 }
 
 /// Permission to call Dropbox.
@@ -85,20 +92,6 @@ pub enum NotAuthorized {
     Stopped,
 }
 
-/// The address that the admin was last asked to open, if there is one. Changes nothing.
-pub fn shown_url(hosts: &Hosts, app: &App, memory: &Memory) -> Option<String> {
-    let pending = memory.pending_authorization.as_ref();
-    let verifier = pending
-        .filter(|pending| is_usable(pending, app))
-        .map(|pending| &pending.code_verifier);
-    // Without the app's secret, an address without a verifier would lead to a code of no use.
-    if app.secret.is_none() && verifier.is_none() {
-        return None;
-    }
-    let verifier = verifier.filter(|_| app.secret.is_none());
-    oauth::authorization_url(hosts, app, verifier).ok()
-}
-
 /// Whether the address of `pending` can be shown again.
 fn is_usable(pending: &PendingAuthorization, app: &App) -> bool {
     pending.app_key == app.key && oauth::is_code_verifier(&pending.code_verifier)
@@ -112,12 +105,13 @@ impl Setup<'_> {
     pub fn authorize(&mut self, settings: &Settings) -> Result<Authorized, NotAuthorized> {
         match stage(settings) {
             Stage::NeedsAppKey => {
-                log::info!(target: BLOCK, "{}", app_key_guide());
+                show(guide::step(&Stage::NeedsAppKey, None));
                 Err(NotAuthorized::Waiting)
             }
             Stage::NeedsCode { app, legacy } => {
                 self.ask_for_code(&app)?;
-                legacy.map_or(Err(NotAuthorized::Waiting), |token| Ok(use_legacy(token)))
+                let token = legacy.ok_or(NotAuthorized::Waiting)?;
+                Ok(self.use_legacy(token))
             }
             Stage::HasCode {
                 app,
@@ -128,16 +122,17 @@ impl Setup<'_> {
                 let authorized = self.refresh(app, refresh_token)?;
                 // Left from an exchange that was killed right behind its success.
                 self.state.memory.pending_authorization = None;
+                self.record.authorization = None;
                 Ok(authorized)
             }
-            Stage::HasLegacyToken(token) => Ok(use_legacy(token)),
+            Stage::HasLegacyToken(token) => Ok(self.use_legacy(token)),
         }
     }
 
     /// Prints the authorization URL.
     fn ask_for_code(&mut self, app: &App) -> Result<(), NotAuthorized> {
         let url = self.address(app)?;
-        log::info!(target: BLOCK, "{}", authorization_guide(&url));
+        show(Some(guide::allow_access(url)));
         Ok(())
     }
 
@@ -147,12 +142,21 @@ impl Setup<'_> {
     /// [`NotAuthorized`]; what there is to say has been logged.
     pub fn address(&mut self, app: &App) -> Result<String, NotAuthorized> {
         let verifier = self.verifier_for_url(app)?;
-        oauth::authorization_url(self.hosts, app, verifier.as_ref()).map_err(|error| {
-            log::error!(
-                "The authorization URL could not be made. Check the environment variables DROPBOX_API_URL and DROPBOX_WEB_URL. Cause: {error}."
-            );
-            NotAuthorized::Failed
-        })
+        let url =
+            oauth::authorization_url(self.hosts, app, verifier.as_ref()).map_err(|error| {
+                self.findings
+                    .add(table::no_authorization_url().because(&error));
+                NotAuthorized::Failed
+            })?;
+        self.record.authorization = Some(ShownAddress {
+            app_key: app.key.clone(),
+            url: url.clone(),
+        });
+        if let Err(error) = self.record.save() {
+            self.findings
+                .add(table::record_unwritable().because(&error));
+        }
+        Ok(url)
     }
 
     /// The verifier for the URL: none if the app's secret protects the code, else the one of the
@@ -181,9 +185,8 @@ impl Setup<'_> {
     ) -> Result<Authorized, NotAuthorized> {
         // A code buys a token once: be sure first that the token can be stored.
         if let Err(error) = config::rehearse_change(&self.config) {
-            log::error!(
-                "The access code was not used, because the token that it buys could not be stored. {error}"
-            );
+            let cause = from::configuration(&error);
+            self.findings.add(table::code_not_used().after(&cause));
             return Err(NotAuthorized::Failed);
         }
         let pending = self.state.memory.pending_authorization.as_ref();
@@ -200,86 +203,79 @@ impl Setup<'_> {
             oauth::exchange_code(self.http, self.hosts, &exchanging, code, verifier.as_ref())
         });
         match exchanged {
-            Ok(grant) => {
-                let change = Change::Authorized {
-                    refresh_token: &grant.refresh_token,
-                    spent_code: code,
-                };
-                let stored = config::change(&self.config, &change);
-                if let Err(error) = &stored {
-                    log::warn!(
-                        "The new authorization could not be stored yet; it serves this run, and is stored at its end if that is possible by then. {error}"
-                    );
-                } else {
-                    log::info!(
-                        "Authorized: Dropbox accepted the access code. The refresh token is stored and the field \"{FIELD_ACCESS_CODE}\" is empty again."
-                    );
-                }
-                self.state.memory.pending_authorization = None;
-                // The new authorization may have permissions that the old one lacked.
-                self.state.memory.space_is_unknowable = false;
-                // A failure to save is said by the mirror, which saves next; the token counts more.
-                let _ = self.state.save();
-                Ok(Authorized {
-                    credential: Credential::RefreshToken {
-                        app: app.clone(),
-                        refresh_token: grant.refresh_token,
-                    },
-                    access_token: grant.access_token,
-                    is_new: true,
-                    unstored: stored.is_err().then(|| code.clone()),
-                })
-            }
+            Ok(grant) => Ok(self.keep(app, code, grant)),
             Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
             Err(oauth::Error::InvalidGrant(cause) | oauth::Error::Refused(cause)) => {
-                self.forget_code(code);
-                self.after_refused_code(app, fallback, &cause)
+                self.after_refused_code(app, code, fallback, &cause)
             }
-            Err(error) => {
-                let meaning = advice::authorization(&error);
-                match fallback {
-                    Some(stored)
-                        if matches!(
-                            error,
-                            oauth::Error::Busy { .. } | oauth::Error::Unavailable(_)
-                        ) =>
-                    {
-                        log::warn!(
-                            "The access code could not be exchanged yet; it stays in its field, and this run uses the stored authorization. Cause: {error}."
-                        );
-                        self.use_stored(app, stored)
-                    }
-                    _ => {
-                        log::error!(
-                            "The access code could not be exchanged; it stays in its field. {meaning}. Cause: {error}."
-                        );
-                        Err(NotAuthorized::Failed)
-                    }
+            Err(error) => match fallback {
+                Some(stored)
+                    if matches!(
+                        error,
+                        oauth::Error::Busy { .. } | oauth::Error::Unavailable(_)
+                    ) =>
+                {
+                    self.findings
+                        .add(table::code_not_exchanged_yet().because(&error));
+                    self.use_stored(app, stored)
                 }
-            }
+                _ => {
+                    let advice = advice::authorization(&error);
+                    self.findings
+                        .add(table::code_not_exchanged().explained(&error, advice));
+                    Err(NotAuthorized::Failed)
+                }
+            },
+        }
+    }
+
+    /// Stores what the code has bought.
+    fn keep(&mut self, app: &App, code: &Secret, grant: oauth::Grant) -> Authorized {
+        let change = Change::Authorized {
+            refresh_token: &grant.refresh_token,
+            spent_code: code,
+        };
+        let stored = config::change(&self.config, &change);
+        self.findings.add(match &stored {
+            Ok(()) => table::authorized(),
+            Err(error) => table::authorization_not_stored_yet().after(&from::configuration(error)),
+        });
+        self.state.memory.pending_authorization = None;
+        self.record.authorization = None;
+        // The new authorization may have permissions that the old one lacked.
+        self.state.memory.space_is_unknowable = false;
+        // A failure to save is said by the mirror, which saves next; the token counts more.
+        let _ = self.state.save();
+        Authorized {
+            credential: Credential::RefreshToken {
+                app: app.clone(),
+                refresh_token: grant.refresh_token,
+            },
+            access_token: grant.access_token,
+            is_new: true,
+            unstored: stored.is_err().then(|| code.clone()),
         }
     }
 
     fn after_refused_code(
         &mut self,
         app: &App,
+        code: &Secret,
         fallback: Option<Stored>,
         cause: &str,
     ) -> Result<Authorized, NotAuthorized> {
-        let refused = format!(
-            "Dropbox refused the access code: it is wrong, was used before, has expired (codes live a few minutes), or belongs to an older authorization page. The field \"{FIELD_ACCESS_CODE}\" was emptied"
-        );
+        if let Err(error) = config::change(&self.config, &Change::ForgetCode { spent_code: code }) {
+            let cause = from::configuration(&error);
+            self.findings.add(table::refused_code_stays().after(&cause));
+        }
         match fallback {
             Some(stored) => {
-                log::warn!(
-                    "{refused}. The stored authorization is used instead. To authorize anew, clear the stored token and click \"Execute manually\". Cause: {cause}."
-                );
+                self.findings
+                    .add(table::code_refused_but_stored().because(&cause));
                 self.use_stored(app, stored)
             }
             None => {
-                log::error!(
-                    "{refused}. Open the address below again and paste the new code soon. Cause: {cause}."
-                );
+                self.findings.add(table::code_refused().because(&cause));
                 // The verifier stays: a code that was only mistyped can still be pasted rightly.
                 self.ask_for_code(app)?;
                 Err(NotAuthorized::Failed)
@@ -290,7 +286,7 @@ impl Setup<'_> {
     fn use_stored(&mut self, app: &App, stored: Stored) -> Result<Authorized, NotAuthorized> {
         match stored {
             Stored::RefreshToken(token) => self.refresh(app.clone(), token),
-            Stored::LegacyToken(token) => Ok(use_legacy(token)),
+            Stored::LegacyToken(token) => Ok(self.use_legacy(token)),
         }
     }
 
@@ -307,10 +303,8 @@ impl Setup<'_> {
             }),
             Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
             Err(error) => {
-                let revoked = matches!(error, oauth::Error::InvalidGrant(_));
-                let what = what_failed(&error);
-                log::error!("{what}. {}. Cause: {error}.", advice::authorization(&error));
-                if revoked {
+                self.findings.add(from::renewal(&error));
+                if matches!(error, oauth::Error::InvalidGrant(_)) {
                     self.ask_for_code(&app)?;
                 }
                 Err(NotAuthorized::Failed)
@@ -318,79 +312,28 @@ impl Setup<'_> {
         }
     }
 
-    fn forget_code(&self, code: &Secret) {
-        if let Err(error) = config::change(&self.config, &Change::ForgetCode { spent_code: code }) {
-            log::error!(
-                "The refused access code could not be removed from the configuration. {error}"
-            );
+    fn use_legacy(&self, token: Secret) -> Authorized {
+        self.findings.add(table::legacy_token());
+        Authorized {
+            credential: Credential::LegacyToken(token.clone()),
+            access_token: token,
+            is_new: false,
+            unstored: None,
         }
     }
 
     fn save_state(&mut self) -> Result<(), NotAuthorized> {
         self.state.save().map_err(|error| {
-            log::error!("The plugin's memory (data/state.json) could not be written, so the authorization cannot go on. Free disk space or correct the permissions of the plugin's data folder, then click \"Execute manually\". Cause: {error}.");
+            let finding = table::memory_unwritable("The authorization cannot go on without it");
+            self.findings.add(finding.because(&error));
             NotAuthorized::Failed
         })
     }
 }
 
-/// What happened when a stored token could not be renewed.
-fn what_failed(error: &oauth::Error) -> &'static str {
-    match error {
-        oauth::Error::InvalidGrant(_) => "Dropbox no longer accepts the stored authorization",
-        oauth::Error::InvalidClient(_) => "Dropbox does not know the app",
-        oauth::Error::Refused(_) => "Dropbox refused to renew the access",
-        oauth::Error::Busy { .. } | oauth::Error::Unavailable(_) | oauth::Error::Stopped(_) => {
-            "Dropbox could not be asked for access"
-        }
+/// Shows a step of the setup in the log.
+fn show(step: Option<Step>) {
+    if let Some(step) = step {
+        log::info!(target: BLOCK, "{}", step.framed());
     }
-}
-
-fn use_legacy(token: Secret) -> Authorized {
-    log::warn!(
-        "The token in the field \"{FIELD_LEGACY_TOKEN}\" is used. Dropbox no longer issues such tokens and retires them. Fill the field \"{FIELD_APP_KEY}\", click \"Execute manually\" and follow the steps in this log; then clear the old token."
-    );
-    Authorized {
-        credential: Credential::LegacyToken(token.clone()),
-        access_token: token,
-        is_new: false,
-        unstored: None,
-    }
-}
-
-const FRAME: &str =
-    "================================================================================";
-
-fn app_key_guide() -> String {
-    format!(
-        "{FRAME}
-Setup, step 1 of 3: tell the plugin which Dropbox app to use.
-
-  1. Open {APP_CONSOLE}, click \"Create app\", choose \"Scoped access\" and
-     \"App folder\", and give it a name.
-  2. On the app's Permissions tab tick files.metadata.read and files.content.write,
-     then submit.
-  3. Copy the App key from the Settings tab into the field \"{FIELD_APP_KEY}\"
-     of this plugin's configuration and save. This log then shows the next step
-     at once; if it does not, click \"Execute manually\".
-{FRAME}"
-    )
-}
-
-fn authorization_guide(url: &str) -> String {
-    format!(
-        "{FRAME}
-Setup, step 2 of 3: allow the plugin to use its folder in your Dropbox.
-
-  1. Open this address in a browser and click \"Allow\":
-
-{url}
-
-  2. Copy the access code that Dropbox shows into the field
-     \"{FIELD_ACCESS_CODE}\" of this plugin's configuration and save soon:
-     it expires after a few minutes.
-  3. The plugin uses the code at once and keeps the authorization from then on.
-     If this log does not say so, click \"Execute manually\".
-{FRAME}"
-    )
 }

@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use crate::backup_id::{BackupId, Version};
 use crate::clock::StopReason;
@@ -21,7 +22,7 @@ use crate::zone::Zone;
 pub const BLOCK_PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// One backup of the source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// Its identity.
     pub id: BackupId,

@@ -135,6 +135,11 @@ impl World {
         }
     }
 
+    /// What is only recorded for those who look.
+    pub fn record(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.data("record.json")).unwrap()).unwrap()
+    }
+
     /// The state as it stands on disk.
     pub fn state(&self) -> Value {
         serde_json::from_slice(&fs::read(self.data("state.json")).unwrap()).unwrap()

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use backup_sync_dropbox::advice;
+use backup_sync_dropbox::findings::labels;
 use sandbox::dropbox::{Dropbox, DropboxOptions};
 use sandbox::host::manifest::repository_problems;
 use sandbox::host::package::{Package, Packed, Program, read};
@@ -378,14 +378,14 @@ fn the_form_keeps_the_keys_of_1_2_2_and_requires_nothing_new() {
 fn the_form_has_the_labels_that_the_log_speaks_of() {
     let manifest = Manifest::parse(&manifest_bytes()).unwrap();
     for (key, label) in [
-        ("unmsApiToken", advice::FIELD_UISP_TOKEN),
-        ("dropboxAppKey", advice::FIELD_APP_KEY),
-        ("dropboxAppSecret", advice::FIELD_APP_SECRET),
-        ("dropboxAccessCode", advice::FIELD_ACCESS_CODE),
-        ("dropboxRefreshToken", advice::FIELD_REFRESH_TOKEN),
-        ("dropboxAccessToken", advice::FIELD_LEGACY_TOKEN),
-        ("createBackup", advice::FIELD_CREATE_BACKUP),
-        ("healthcheckUrl", advice::FIELD_HEALTHCHECK),
+        ("unmsApiToken", labels::FIELD_UISP_TOKEN),
+        ("dropboxAppKey", labels::FIELD_APP_KEY),
+        ("dropboxAppSecret", labels::FIELD_APP_SECRET),
+        ("dropboxAccessCode", labels::FIELD_ACCESS_CODE),
+        ("dropboxRefreshToken", labels::FIELD_REFRESH_TOKEN),
+        ("dropboxAccessToken", labels::FIELD_LEGACY_TOKEN),
+        ("createBackup", labels::FIELD_CREATE_BACKUP),
+        ("healthcheckUrl", labels::FIELD_HEALTHCHECK),
         // Named in the warning about files on hold.
         ("confirmCleanup", "Confirm clean-up"),
     ] {

@@ -5,52 +5,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use backup_sync_dropbox::dropbox::{self, RouteFailure};
+use backup_sync_dropbox::findings::{Level, table};
+use backup_sync_dropbox::{clock, http, source};
 use serde_json::Value;
 
 /// Stands in a normalised message where the program puts a value.
 const VALUE: char = '…';
 /// Fewer words than this find no entry.
 const WORDS_MIN: usize = 3;
-
-/// Messages that the code puts together from parts: the file, how the literal begins, and how the
-/// lines begin. Each beginning must stand in a literal of the code, too.
-const COMPOSED: [(&str, &str, &[&str]); 5] = [
-    (
-        "src/run/mod.rs",
-        "…",
-        &[
-            "The configuration … cannot be read",
-            "The configuration … is damaged",
-            "The configuration field",
-            "The environment variable … holds no usable address",
-            "The field \"…\" of the plugin's configuration is empty",
-            "The address of UISP is not known",
-            "The folder …, which data/config.json names",
-            "The HTTP client could not be set up",
-        ],
-    ),
-    ("src/mirror/mod.rs", "…", &["\"…\" could not be uploaded"]),
-    (
-        "src/setup/mod.rs",
-        "…. ….",
-        &[
-            "Dropbox no longer accepts the stored authorization",
-            "Dropbox does not know the app",
-            "Dropbox refused to renew the access",
-            "Dropbox could not be asked for access",
-        ],
-    ),
-    (
-        "src/setup/mod.rs",
-        "…. The stored authorization is used",
-        &["Dropbox refused the access code"],
-    ),
-    (
-        "src/setup/mod.rs",
-        "…. Open the address below",
-        &["Dropbox refused the access code"],
-    ),
-];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -79,19 +42,11 @@ fn source_files() -> Vec<String> {
     files
 }
 
-/// One message of the log.
+/// How a line of the log begins.
 #[derive(Debug)]
 struct Message {
-    file: String,
     level: &'static str,
     text: String,
-}
-
-impl Message {
-    /// Whether the text has to be looked up in [`COMPOSED`].
-    fn is_composed(&self) -> bool {
-        self.text.starts_with("….") || words(&self.text) < WORDS_MIN
-    }
 }
 
 /// Number of words of a normalised text.
@@ -99,34 +54,6 @@ fn words(text: &str) -> usize {
     text.split(|c: char| c.is_whitespace() || c == VALUE)
         .filter(|word| word.chars().any(char::is_alphabetic))
         .count()
-}
-
-/// A Rust file's code without comments and unit tests, cut into string literals and what is between
-/// them: code, literal, code, literal, ..., code.
-fn pieces(path: &str) -> Vec<String> {
-    let code = read(path);
-    let code = code.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"));
-    // The quotation mark as a character is no beginning of a literal.
-    let code = lines.collect::<Vec<_>>().join("\n").replace("'\"'", "");
-    let mut pieces = Vec::new();
-    let mut piece = String::new();
-    let mut in_literal = false;
-    let mut characters = code.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => {
-                pieces.push(std::mem::take(&mut piece));
-                in_literal = !in_literal;
-            }
-            '\\' if in_literal => piece.extend(characters.next()),
-            other => piece.push(other),
-        }
-    }
-    pieces.push(piece);
-    pieces
 }
 
 /// A format string with [`VALUE`] for each placeholder.
@@ -148,33 +75,16 @@ fn normalised(format: &str) -> String {
 }
 
 /// Every ERROR and WARNING of the program.
-fn program_messages() -> Vec<Message> {
-    let mut messages = Vec::new();
-    for file in source_files() {
-        for pair in pieces(&file).chunks(2) {
-            let [code, literal] = pair else { continue };
-            let code = code.trim_end();
-            let to_stderr = literal.starts_with("ERROR: ") && words(literal) > WORDS_MIN;
-            let level = if code.ends_with("log::error!(") || to_stderr {
-                "ERROR"
-            } else if code.ends_with("log::warn!(") {
-                "WARNING"
-            } else {
-                assert!(
-                    !code.contains("log::error!") && !code.contains("log::warn!"),
-                    "{file} has a message without a literal before {literal:?}"
-                );
-                continue;
-            };
-            let text = normalised(literal);
-            messages.push(Message {
-                file: file.clone(),
-                level,
-                text: text.strip_prefix("ERROR: ").unwrap_or(&text).to_owned(),
-            });
-        }
-    }
-    messages
+fn program_messages() -> impl Iterator<Item = Message> {
+    table::LOG.iter().filter_map(|entry| {
+        let level = match entry.level {
+            Level::Info => return None,
+            Level::Warning => "WARNING",
+            Level::Error => "ERROR",
+        };
+        let text = normalised(entry.happened);
+        Some(Message { level, text })
+    })
 }
 
 /// Every ERROR of the launcher: the literals of an expression, with [`VALUE`] for what is between.
@@ -187,7 +97,6 @@ fn launcher_messages() -> Vec<Message> {
                 .map(|(at, _)| &code[at + start.find('(').unwrap() + 1..])
         })
         .map(|rest| Message {
-            file: "launcher.php".to_owned(),
             level: "ERROR",
             text: php_text(rest.split(");\n").next().unwrap()),
         })
@@ -237,29 +146,19 @@ fn entries() -> Vec<(String, String)> {
         .collect()
 }
 
-/// All beginnings of ERROR and WARNING lines that the code can write.
-fn beginnings() -> Vec<(&'static str, String)> {
-    let mut beginnings = Vec::new();
-    for message in program_messages().into_iter().chain(launcher_messages()) {
-        if !message.is_composed() {
-            beginnings.push((message.level, message.text));
-            continue;
-        }
-        let (_, _, texts) = COMPOSED
-            .iter()
-            .find(|(file, text, _)| *file == message.file && message.text.starts_with(text))
-            .unwrap_or_else(|| panic!("COMPOSED does not know how this begins: {message:?}"));
-        beginnings.extend(texts.iter().map(|text| (message.level, (*text).to_owned())));
-    }
-    beginnings
+/// How the ERROR and WARNING lines begin that the code can write.
+fn beginnings() -> Vec<Message> {
+    program_messages().chain(launcher_messages()).collect()
 }
 
 #[test]
 fn every_error_and_warning_has_its_entry() {
     let entries = entries();
-    for (level, text) in beginnings() {
+    for Message { level, text } in beginnings() {
         let found = entries.iter().any(|(known, entry)| {
-            known == level && text.starts_with(entry.as_str()) && words(entry) >= WORDS_MIN
+            known == level
+                && text.starts_with(entry.as_str())
+                && words(entry) >= WORDS_MIN.min(words(&text))
         });
         assert!(
             found,
@@ -275,57 +174,160 @@ fn every_entry_is_about_a_line_that_can_be_written() {
         assert!(
             beginnings
                 .iter()
-                .any(|(known, text)| *known == level && text.starts_with(&entry)),
+                .any(|message| message.level == level && message.text.starts_with(&entry)),
             "no message begins like the heading \"### {level}: {entry}\""
         );
     }
 }
 
-#[test]
-fn composed_beginnings_stand_in_the_code() {
-    let literals: Vec<String> = source_files()
-        .iter()
-        .flat_map(|file| pieces(file).into_iter().skip(1).step_by(2))
-        .map(|literal| normalised(&literal))
-        .collect();
-    for (_, _, texts) in COMPOSED {
-        for text in texts {
-            assert!(
-                literals.iter().any(|literal| literal.starts_with(text)),
-                "no literal of the code begins with: {text}"
-            );
-        }
+/// What can stand behind "Cause:": one error of each kind, with [`VALUE`] for what comes from outside.
+fn causes() -> Vec<String> {
+    let route = "…";
+    let value = || VALUE.to_string();
+    let cause = || http::Error::Network(value());
+    let io = || std::io::Error::other(value());
+    let reason = clock::StopReason::Signal;
+    let sources = [
+        source::Error::Network {
+            url: value(),
+            cause: cause(),
+        },
+        source::Error::Unauthorized { status: 401 },
+        source::Error::Status {
+            status: 500,
+            excerpt: value(),
+        },
+        source::Error::Unexpected {
+            expected: "…",
+            found: value(),
+        },
+        source::Error::Truncated {
+            read: 0,
+            announced: None,
+            cause: value(),
+        },
+        source::Error::TooSlow { read: 0 },
+        source::Error::CreationFailed,
+        source::Error::CreationTooSlow,
+        source::Error::Changed,
+        source::Error::Unreadable {
+            path: value(),
+            cause: io(),
+        },
+        source::Error::InUse,
+        source::Error::Stopped(reason),
+    ];
+    let answers = [
+        dropbox::Error::Network {
+            route,
+            cause: cause(),
+        },
+        dropbox::Error::Server {
+            route,
+            status: 500,
+            excerpt: value(),
+        },
+        dropbox::Error::Busy {
+            route,
+            retry_after: None,
+        },
+        dropbox::Error::ExpiredAccessToken { route },
+        dropbox::Error::LegacyTokenRefused { reason: value() },
+        dropbox::Error::MissingScope {
+            route,
+            scope: value(),
+        },
+        dropbox::Error::AccessRefused {
+            route,
+            reason: value(),
+        },
+        dropbox::Error::Forbidden {
+            route,
+            reason: value(),
+        },
+        dropbox::Error::Route {
+            route,
+            failure: RouteFailure::default(),
+        },
+        dropbox::Error::Rejected {
+            route,
+            status: 400,
+            excerpt: value(),
+        },
+        dropbox::Error::Malformed {
+            route,
+            cause: value(),
+        },
+        dropbox::Error::Changed,
+        dropbox::Error::Unfinished { route },
+        dropbox::Error::Stopped(reason),
+    ];
+    for error in &sources {
+        is_listed_source(error);
+    }
+    for error in &answers {
+        is_listed_answer(error);
+    }
+    let sources = sources.iter().map(ToString::to_string);
+    sources
+        .chain(answers.iter().map(ToString::to_string))
+        .collect()
+}
+
+/// Does not compile when there is a new kind of error: it belongs into [`causes`].
+fn is_listed_source(error: &source::Error) {
+    use source::Error::*;
+    match error {
+        Network { .. }
+        | Unauthorized { .. }
+        | Status { .. }
+        | Unexpected { .. }
+        | Truncated { .. }
+        | TooSlow { .. }
+        | CreationFailed
+        | CreationTooSlow
+        | Changed
+        | Unreadable { .. }
+        | InUse
+        | Stopped(_) => {}
     }
 }
 
-/// What stands behind "Cause:" are the texts of the error types.
+/// As [`is_listed_source`].
+fn is_listed_answer(error: &dropbox::Error) {
+    use dropbox::Error::*;
+    match error {
+        Network { .. }
+        | Server { .. }
+        | Busy { .. }
+        | ExpiredAccessToken { .. }
+        | LegacyTokenRefused { .. }
+        | MissingScope { .. }
+        | AccessRefused { .. }
+        | Forbidden { .. }
+        | Route { .. }
+        | Rejected { .. }
+        | Malformed { .. }
+        | Changed
+        | Unfinished { .. }
+        | Stopped(_) => {}
+    }
+}
+
 #[test]
 fn every_cause_is_explained() {
     let document = read("docs/troubleshooting.md");
-    for file in source_files() {
-        for pair in pieces(&file).chunks(2) {
-            let [code, literal] = pair else { continue };
-            if !code.trim_end().ends_with("#[error(") {
-                continue;
-            }
-            let text = normalised(literal);
-            let has_entry = entries()
-                .iter()
-                .any(|(_, entry)| text.starts_with(entry.as_str()));
-            if has_entry {
-                continue;
-            }
-            let cause = text
-                .split([VALUE, '(', ')', ':', '.'])
-                .map(str::trim)
-                .find(|part| words(part) >= WORDS_MIN);
-            if let Some(cause) = cause {
-                assert!(
-                    document.contains(cause),
-                    "docs/troubleshooting.md does not explain the cause: {cause} ({file})"
-                );
-            }
-        }
+    for text in causes() {
+        let is_value = |c: char| c == VALUE || "(:.".contains(c) || c.is_ascii_digit();
+        let beginning = text
+            .split(is_value)
+            .map(str::trim)
+            .find(|part| words(part) > 1);
+        let beginning = beginning.unwrap_or_else(|| panic!("{text}"));
+        assert!(
+            document.contains(beginning),
+            "docs/troubleshooting.md does not explain the cause: {beginning}"
+        );
     }
 }
 
@@ -461,20 +463,15 @@ fn fields_are_named_as_the_form_does() {
     }
 }
 
+/// The map of the code is its files' first lines.
 #[test]
-fn the_architecture_names_every_source_file_and_no_other() {
-    let text = read("docs/architecture.md");
-    let named: BTreeSet<&str> = text
-        .split('`')
-        .filter(|span| span.ends_with(".rs") && !span.contains(char::is_whitespace))
-        .collect();
+fn every_source_file_says_what_it_is_for() {
     for file in source_files() {
-        assert!(
-            named.contains(file.strip_prefix("src/").unwrap()),
-            "docs/architecture.md does not name {file}"
-        );
+        let text = read(&file);
+        assert!(text.starts_with("//! ") || file == "src/main.rs", "{file}");
     }
-    for name in named {
+    let text = read("docs/architecture.md");
+    for name in text.split('`').filter(|span| span.ends_with(".rs")) {
         assert!(
             root().join("src").join(name).is_file() || root().join(name).is_file(),
             "docs/architecture.md names {name}"

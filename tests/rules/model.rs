@@ -9,6 +9,7 @@ use backup_sync_dropbox::dropbox::content_hash::ContentHash;
 use backup_sync_dropbox::dropbox::files::{FileMetadata, ListedFile};
 use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{Plan, World};
+use backup_sync_dropbox::row::{Decision, Reason};
 use backup_sync_dropbox::source::{Backup, Listing};
 use backup_sync_dropbox::state::{Mirrored, Seen};
 use backup_sync_dropbox::zone::Zone;
@@ -527,7 +528,7 @@ impl History {
         let mut plugin = before.clone();
         let plan = Plan::new(&World {
             listing: &listing,
-            entries: &entries,
+            files: &entries,
             seen: &plugin.seen,
             on_hold: &plugin.on_hold,
             mirrored: &plugin.mirrored,
@@ -540,16 +541,8 @@ impl History {
         self.compare(&plan, &verdict, &plugin.reference);
         self.counts.holds += verdict.newly_held as u64;
         self.counts.bad_lists += u64::from(plan.unfit.is_some());
-        self.counts.retained += plan
-            .kept
-            .iter()
-            .filter(|kept| {
-                matches!(
-                    kept.reason,
-                    backup_sync_dropbox::mirror::plan::KeepReason::RetainedUntil(_)
-                )
-            })
-            .count() as u64;
+        let is_retained = |decision| matches!(decision, Decision::Keep(Reason::RetainedUntil(_)));
+        self.counts.retained += plan.decided(is_retained).count() as u64;
 
         // The program stores what it saw before it does anything.
         plugin.seen.clone_from(&plan.seen);
@@ -616,16 +609,15 @@ impl History {
         let goes: BTreeSet<String> = plan
             .deletions_after(true)
             .iter()
-            .map(|deletion| deletion.file.name.clone())
+            .map(|row| row.name.clone())
             .collect();
         self.check(goes == verdict.goes, || {
             format!("the plan deletes {goes:?}, the rules {:?}", verdict.goes)
         });
         self.check(plan.deletions_after(false).is_empty(), || "rule 6".into());
         let uploads: BTreeSet<String> = plan
-            .uploads
-            .iter()
-            .map(|upload| upload.backup.id.to_string())
+            .uploads()
+            .filter_map(|row| row.id.as_ref().map(ToString::to_string))
             .collect();
         self.check(uploads == verdict.missing, || {
             format!(
@@ -664,12 +656,11 @@ impl History {
         let mut is_good = true;
         let mut space_was_made = false;
         let mut jobs: Vec<(String, BackupId)> = plan
-            .uploads
-            .iter()
-            .map(|upload| (upload.name.clone(), upload.backup.id.clone()))
+            .uploads()
+            .filter_map(|row| Some((row.name.clone(), row.id.clone()?)))
             .collect();
-        for verification in &plan.verifications {
-            let (name, id) = (&verification.file.name, &verification.backup.id);
+        for row in plan.comparisons() {
+            let (name, id) = (&row.name, row.id.as_ref().unwrap());
             if self.folder[name].content == content_of[id.as_str()] {
                 self.remember(index, id, name);
             } else {
@@ -678,11 +669,12 @@ impl History {
         }
         for (name, id) in jobs {
             if trouble.is_full && !space_was_made {
-                if plan.deletions_for_space().is_empty() {
+                let room = plan.deletions().count() as u64;
+                if room == 0 {
                     is_good = false;
                     continue;
                 }
-                self.counts.deletions_for_space += plan.deletions_for_space().len() as u64;
+                self.counts.deletions_for_space += room;
                 is_good &= self.delete(index, plan, verdict, trouble, steps)?;
                 space_was_made = true;
             }
@@ -741,27 +733,28 @@ impl History {
     ) -> Result<bool, Crashed> {
         let mut is_good = true;
         let mut gone = Vec::new();
-        for deletion in plan.deletions_for_space() {
+        for row in plan.deletions() {
             // What was done is remembered at the end; a crash before that forgets it.
             step(steps)?;
             if self.chance(trouble.failing) {
                 is_good = false;
                 continue;
             }
-            let name = &deletion.file.name;
+            let (name, id) = (&row.name, row.id.as_ref().unwrap());
             self.check(verdict.goes.contains(name), || {
                 format!("{name} was not to go")
             });
-            self.check_promises(index, deletion.id.as_str());
+            self.check_promises(index, id.as_str());
             let Some(file) = self.folder.remove(name) else {
                 continue;
             };
-            self.check(rev_text(&file) == deletion.file.metadata.rev, || {
-                format!("{name} changed since")
-            });
+            self.check(
+                Some(rev_text(&file)) == row.file.as_ref().map(|file| file.rev.clone()),
+                || format!("{name} changed since"),
+            );
             self.counts.deletions += 1;
             self.trash.push((name.clone(), file));
-            gone.push(deletion.id.clone());
+            gone.push(id.clone());
         }
         step(steps)?;
         let plugin = &mut self.servers[index].plugin;

@@ -4,16 +4,17 @@ use std::fs;
 use std::path::Path;
 
 use backup_sync_dropbox::backup_id::BackupId;
+use backup_sync_dropbox::dropbox::files::FileMetadata;
+use backup_sync_dropbox::findings::{Finding, table};
 use backup_sync_dropbox::page::moments::Moments;
-use backup_sync_dropbox::page::report::{Facts, NoMemory, Report, report};
+use backup_sync_dropbox::page::report::{Facts, Report, report as report_of};
 use backup_sync_dropbox::page::view;
 use backup_sync_dropbox::plugin::config::Settings;
 use backup_sync_dropbox::plugin::lock::Seen;
+use backup_sync_dropbox::record::{Lists, Record, RunRecord, ShownAddress, Space, Unusable};
+use backup_sync_dropbox::row::{Decision, Reason, Row};
 use backup_sync_dropbox::secret::Secret;
-use backup_sync_dropbox::state::{
-    Inventory, Kept, KeptBecause, Listed, Memory, Older, PendingAuthorization, RunRecord, Space,
-    StoredFile,
-};
+use backup_sync_dropbox::source::Backup;
 use chrono::{DateTime, TimeDelta, Utc};
 
 const URL: &str = "https://www.dropbox.com/oauth2/authorize?response_type=code&client_id=test-app-key&state=backup-sync-dropbox";
@@ -30,12 +31,11 @@ fn run(days_ago: i64) -> RunRecord {
     RunRecord {
         started_at: now() - TimeDelta::days(days_ago) - TimeDelta::minutes(318),
         seconds: 38,
-        succeeded: true,
         uploaded: 1,
         uploaded_bytes: 40_000_000 + 3_000_000 * (days_ago as u64 % 5),
         deleted: 1,
         left: 0,
-        error: None,
+        findings: Vec::new(),
     }
 }
 
@@ -43,42 +43,71 @@ fn name(day: u32, id: u32) -> String {
     format!("unms-backup-202611{day:02}-0400_00000000-0000-4000-8000-{id:012}.unms")
 }
 
-fn file(name: String) -> StoredFile {
-    StoredFile {
-        name,
-        bytes: 42_300_000,
-        stored_at: Some(now() - TimeDelta::hours(5)),
-        verified_at: Some(now() - TimeDelta::hours(5)),
+fn file() -> Option<FileMetadata> {
+    Some(FileMetadata {
+        rev: "015f0000000000000000001".into(),
+        size: 42_300_000,
+        content_hash: None,
+        server_modified: Some(now() - TimeDelta::hours(5)),
+    })
+}
+
+/// A backup of this day of November.
+fn listed(day: u32, is_stored: bool) -> Row {
+    let id = format!("00000000-0000-4000-8000-{day:012}");
+    let id = BackupId::parse(&id).unwrap();
+    let created_at = format!("2026-11-{day:02}T03:00:00Z");
+    Row {
+        name: name(day, day),
+        backup: Some(Backup {
+            id: id.clone(),
+            finished: true,
+            created_at: created_at.parse().unwrap(),
+            version: None,
+        }),
+        id: Some(id),
+        file: file().filter(|_| is_stored),
+        verified_at: is_stored.then(|| now() - TimeDelta::hours(5)),
+        decision: if is_stored {
+            Decision::Mirrored
+        } else {
+            Decision::Upload
+        },
     }
 }
 
-fn listed(day: u32, is_stored: bool) -> (BackupId, Listed) {
-    let id = format!("00000000-0000-4000-8000-{day:012}");
-    let created_at = format!("2026-11-{day:02}T03:00:00Z");
-    let listed = Listed {
-        created_at: created_at.parse().unwrap(),
-        finished: true,
-        file: is_stored.then(|| file(name(day, day))),
-    };
-    (BackupId::parse(&id).unwrap(), listed)
+/// A file whose backup is not listed.
+fn kept(day: u32, decision: Decision) -> Row {
+    let id = format!("00000000-0000-4000-8000-{:012}", day + 100);
+    Row {
+        name: name(day, day + 100),
+        id: BackupId::parse(&id).ok(),
+        backup: None,
+        decision,
+        ..listed(day, true)
+    }
 }
 
-/// What an installation remembers that has mirrored for 20 days.
-fn memory() -> Memory {
-    let mut memory = Memory::default();
-    memory.runs = (0..20).rev().map(run).collect();
-    memory.inventory = Some(Inventory {
-        taken_at: now() - TimeDelta::minutes(317),
-        listed: (19..=21).map(|day| listed(day, true)).collect(),
-        older: Older::default(),
-        kept: Vec::new(),
-        kept_count: 0,
-    });
-    memory
+fn one_missing() -> Vec<Row> {
+    let mut rows = three_backups();
+    rows.insert(0, listed(22, false));
+    rows
 }
 
-fn inventory(memory: &mut Memory) -> &mut Inventory {
-    memory.inventory.as_mut().unwrap()
+fn lists(rows: &[Row]) -> Option<Lists> {
+    Some(Lists::new(rows, now() - TimeDelta::minutes(317)))
+}
+
+fn three_backups() -> Vec<Row> {
+    [21, 20, 19].map(|day| listed(day, true)).into()
+}
+
+/// What an installation has recorded that has mirrored for 20 days.
+fn record() -> Record {
+    let mut record = Record::default();
+    record.runs = (0..20).rev().map(run).collect();
+    record.lists = lists(&three_backups());
+    record
 }
 
 fn authorized() -> Settings {
@@ -90,33 +119,41 @@ fn authorized() -> Settings {
     }
 }
 
-fn facts(settings: Settings, memory: Memory) -> Facts {
+fn facts(settings: Settings, record: Record) -> Facts {
     Facts {
         moments: Moments {
             now: now(),
             zone: "Europe/Vienna".parse().unwrap(),
         },
         settings: Ok(settings),
-        memory: Ok(memory),
-        url: None,
+        record: Ok(record),
         lock: Seen::Free,
         progress: Vec::new(),
     }
 }
 
 fn well() -> Facts {
-    facts(authorized(), memory())
+    facts(authorized(), record())
 }
 
-fn with(change: impl FnOnce(&mut Memory)) -> Facts {
-    let mut memory = memory();
-    change(&mut memory);
-    facts(authorized(), memory)
+fn with(change: impl FnOnce(&mut Record)) -> Facts {
+    let mut record = record();
+    change(&mut record);
+    facts(authorized(), record)
+}
+
+/// With the link shown, for an installation that has recorded this.
+fn asked(settings: Settings, mut record: Record) -> Facts {
+    record.authorization = Some(ShownAddress {
+        app_key: "test-app-key".into(),
+        url: URL.into(),
+    });
+    facts(settings, record)
 }
 
 /// Compares page and widget with the reviewed ones, and returns what they were made of.
 fn check(state: &str, facts: &Facts) -> Report {
-    let report = report(facts);
+    let report = report_of(facts);
     let page = view::page(&report).unwrap();
     let widget = view::widget(&report).unwrap();
     if let Some(folder) = std::env::var_os("PAGES") {
@@ -160,7 +197,7 @@ fn a_newcomer_sees_the_first_step() {
         uisp_token: secret("test-uisp-token"),
         ..Settings::default()
     };
-    let report = check("setup-app-key", &facts(settings, Memory::default()));
+    let report = check("setup-app-key", &facts(settings, Record::default()));
     assert!(report.lead.title.starts_with("Setup, step 1 of 3"));
 }
 
@@ -170,11 +207,17 @@ fn then_the_link_is_shown_as_soon_as_it_exists() {
         refresh_token: None,
         ..authorized()
     };
-    let mut facts = facts(settings, Memory::default());
+    let facts = facts(settings.clone(), Record::default());
     check("setup-no-link-yet", &facts);
-    facts.url = Some(URL.into());
-    let report = check("setup-link", &facts);
+    let report = check("setup-link", &asked(settings.clone(), Record::default()));
     assert_eq!(report.steps[1].link.as_ref().unwrap().url, URL);
+    // A link that was made for another app is of no use.
+    let other = Settings {
+        app_key: Some("another-app-key".into()),
+        ..settings
+    };
+    let other = report_of(&asked(other, Record::default()));
+    assert_eq!(other.steps[1].link, None);
 }
 
 #[test]
@@ -184,11 +227,11 @@ fn a_pasted_code_and_the_first_run_are_waited_for() {
         access_code: secret("test-access-code"),
         ..authorized()
     };
-    check("setup-code-pasted", &facts(settings, Memory::default()));
-    check("setup-first-run", &facts(authorized(), Memory::default()));
+    check("setup-code-pasted", &facts(settings, Record::default()));
+    check("setup-first-run", &facts(authorized(), Record::default()));
     let running = Facts {
         lock: Seen::Running,
-        ..facts(authorized(), Memory::default())
+        ..facts(authorized(), Record::default())
     };
     check("setup-first-run-going-on", &running);
 }
@@ -211,9 +254,7 @@ fn a_run_is_going_on() {
             ),
             format!("Uploading \"{}\": 5.0 MB so far, 3.0 MB/s.", name(23, 23)),
         ],
-        ..with(|memory| {
-            inventory(memory).listed.extend([listed(22, false)]);
-        })
+        ..with(|record| record.lists = lists(&one_missing()))
     };
     let report = check("running", &running);
     assert_eq!(report.transfers[0].percent, Some(41));
@@ -222,47 +263,52 @@ fn a_run_is_going_on() {
 
 #[test]
 fn a_run_failed() {
-    let error = "UISP's list of backups could not be read, so nothing is mirrored and nothing is deleted. UISP may be starting or overloaded. The next run tries again; if this repeats, check that UISP is running. Cause: UISP could not be reached at http://unms:8081/nms/api/v2.1/nms/backups (connection refused).";
-    let failed = with(|memory| {
-        let last = memory.runs.back_mut().unwrap();
-        last.succeeded = false;
+    let error = Finding {
+        meaning: "UISP may be starting or overloaded".into(),
+        remedy: "The next run tries again; if this repeats, check that UISP is running".into(),
+        cause: "UISP could not be reached at http://unms:8081/nms/api/v2.1/nms/backups (connection refused)".into(),
+        ..table::source_not_listed("UISP")
+    };
+    let failed = with(|record| {
+        let last = record.runs.back_mut().unwrap();
         last.uploaded = 0;
         last.uploaded_bytes = 0;
-        last.error = Some(error.into());
-        inventory(memory).taken_at -= TimeDelta::days(1);
+        last.findings = vec![error.clone()];
+        record.lists.as_mut().unwrap().taken_at -= TimeDelta::days(1);
     });
     let report = check("run-failed", &failed);
-    assert_eq!(report.lead.texts, [error]);
+    assert_eq!(report.lead.texts, [error.line()]);
     assert_eq!(
         report.summary[0],
         "All 3 backups are in Dropbox, as listed yesterday 05:13."
     );
     assert_eq!(report.lead.link, None);
 
-    let asked_again = Facts {
-        url: Some(URL.into()),
-        ..with(|memory| {
-            let last = memory.runs.back_mut().unwrap();
-            last.succeeded = false;
-            last.error = Some("Dropbox no longer accepts the stored authorization.".into());
-            memory.pending_authorization = Some(PendingAuthorization {
-                app_key: "test-app-key".into(),
-                code_verifier: Secret::new("test-verifier"),
-            });
-        })
-    };
-    let report = check("authorization-revoked", &asked_again);
+    let mut revoked = record();
+    revoked.runs.back_mut().unwrap().findings = vec![table::authorization_revoked()];
+    let report = check("authorization-revoked", &asked(authorized(), revoked));
     assert!(report.lead.texts[1].contains("\"Dropbox access code\""));
     assert_eq!(report.lead.link.unwrap().url, URL);
+}
+
+#[test]
+fn what_the_last_run_warned_of_is_shown() {
+    let warned = with(|record| {
+        let files = "\"a:b.sql\" (it has a colon)";
+        record.runs.back_mut().unwrap().findings = vec![table::passed_over(files)];
+    });
+    let report = report_of(&warned);
+    assert!(report.lead.title.contains("a:b.sql"), "{report:?}");
+    assert_eq!(report.lead.tone.word(), "Attention");
 }
 
 #[test]
 fn a_run_did_not_come_to_its_end() {
     check(
         "run-left-over",
-        &with(|memory| {
-            inventory(memory).listed.extend([listed(22, false)]);
-            memory.runs.back_mut().unwrap().left = 1;
+        &with(|record| {
+            record.lists = lists(&one_missing());
+            record.runs.back_mut().unwrap().left = 1;
         }),
     );
     let cut_off = Facts {
@@ -281,76 +327,84 @@ fn nothing_has_run_and_nothing_was_backed_up_for_too_long() {
     // What UISP has made since is not known.
     assert_eq!(report.notices, []);
 
-    let old = with(|memory| {
-        let listed = &mut inventory(memory).listed;
-        listed
-            .values_mut()
-            .for_each(|listed| listed.created_at -= TimeDelta::days(3));
+    let old = with(|record| {
+        for row in &mut record.lists.as_mut().unwrap().rows {
+            row.backup.as_mut().unwrap().created_at -= TimeDelta::days(3);
+        }
     });
     let report = check("overdue-backup", &old);
     assert_eq!(
         report.lead.title,
         "UISP has no backup that is newer than 18 November 2026, 04:00."
     );
-    check(
-        "no-backups",
-        &with(|memory| inventory(memory).listed.clear()),
-    );
+    check("no-backups", &with(|record| record.lists = lists(&[])));
 }
 
 #[test]
 fn files_without_a_backup_are_explained() {
     let report = check(
         "on-hold",
-        &with(|memory| {
-            memory.on_hold = (1..=4)
-                .map(|id| BackupId::parse(&format!("00000000-0000-4000-8000-{id:012}")).unwrap())
-                .collect();
+        &with(|record| {
             let until = now() + TimeDelta::days(3);
-            let reasons = [
-                KeptBecause::OnHold,
-                KeptBecause::RetainedUntil(until),
-                KeptBecause::NeverSeen,
-                KeptBecause::ListUnfit,
-                KeptBecause::Due,
+            let missing_since = now();
+            let decisions = [
+                Decision::Keep(Reason::OnHold),
+                Decision::Keep(Reason::RetainedUntil(until)),
+                Decision::Keep(Reason::NeverSeen),
+                Decision::Keep(Reason::ListUnfit),
+                Decision::Delete { missing_since },
             ];
-            let kept = reasons.iter().zip(10..).map(|(because, day)| Kept {
-                file: file(name(day, day + 100)),
-                because: *because,
-            });
-            inventory(memory).kept = kept.collect();
-            inventory(memory).kept_count = 7;
+            let mut rows = three_backups();
+            rows.extend(
+                decisions
+                    .into_iter()
+                    .zip(10..15)
+                    .rev()
+                    .map(|(decision, day)| kept(day, decision)),
+            );
+            let mut lists = Lists::new(&rows, now() - TimeDelta::minutes(317));
+            lists.rows_count += 2;
+            record.lists = Some(lists);
+            record.runs.back_mut().unwrap().findings = vec![table::on_hold(
+                "1 file in Dropbox is",
+                "UISP",
+                "restoring UISP from one of these backups",
+                "\"unms-backup-20261110-0400_00000000-0000-4000-8000-000000000110.unms\"",
+                "tick \"Confirm clean-up\" in the plugin's configuration and save",
+            )];
         }),
     );
-    assert_eq!(report.lead.title, "4 backups in Dropbox are on hold.");
+    assert!(
+        report
+            .lead
+            .title
+            .starts_with("1 file in Dropbox is on hold.")
+    );
     assert_eq!((report.backups.len(), report.more_backups), (8, 2));
 }
 
 #[test]
-fn a_token_of_old_is_in_use() {
+fn a_legacy_token_is_in_use() {
     let legacy = |app_key: Option<&str>| Settings {
         app_key: app_key.map(str::to_owned),
         refresh_token: None,
         legacy_token: secret("test-legacy-token"),
         ..authorized()
     };
-    check("legacy-token", &facts(legacy(None), memory()));
+    check("legacy-token", &facts(legacy(None), record()));
     check(
         "legacy-token-never-run",
-        &facts(legacy(None), Memory::default()),
+        &facts(legacy(None), Record::default()),
     );
-    let migrating = Facts {
-        url: Some(URL.into()),
-        ..facts(legacy(Some("test-app-key")), memory())
-    };
+    let migrating = asked(legacy(Some("test-app-key")), record());
     check("legacy-token-migrating", &migrating);
 }
 
 #[test]
 fn dropbox_is_nearly_full() {
     let space = |free: u64| {
-        with(|memory| {
-            memory.space = Some(Space {
+        with(|record| {
+            record.space = Some(Space {
                 used: 2_000_000_000 - free,
                 allocated: 2_000_000_000,
                 asked_at: now(),
@@ -359,25 +413,28 @@ fn dropbox_is_nearly_full() {
     };
     // Three times the largest backup has 127 MB, a twentieth of the space 100 MB.
     check("space-low", &space(126_000_000));
-    assert!(report(&space(127_000_000)).notices.is_empty());
+    assert!(report_of(&space(127_000_000)).notices.is_empty());
     assert_eq!(
-        report(&space(127_000_000)).lead.title,
+        report_of(&space(127_000_000)).lead.title,
         "All 3 backups are in Dropbox."
     );
 }
 
 #[test]
 fn files_of_the_plugin_cannot_be_used() {
-    let without_memory = |why| Facts {
-        memory: Err(why),
+    let without_record = |why| Facts {
+        record: Err(why),
         ..well()
     };
-    check("memory-damaged", &without_memory(NoMemory::Damaged));
-    check("memory-unreadable", &without_memory(NoMemory::Unreadable));
+    check("record-damaged", &without_record(Unusable::Damaged));
+    check("record-unreadable", &without_record(Unusable::Unreadable));
+    let problem = table::configuration_field(
+        "keepDeletedDays",
+        "a whole number from 0 to 3650",
+        "something else",
+    );
     let invalid = Facts {
-        settings: Err(vec![
-            "The configuration field \"keepDeletedDays\" in data/config.json must be a whole number from 0 to 3650, but holds something else. Correct it in the plugin's configuration form and save.".into(),
-        ]),
+        settings: Err(vec![problem]),
         ..well()
     };
     check("configuration-invalid", &invalid);
@@ -385,7 +442,7 @@ fn files_of_the_plugin_cannot_be_used() {
         uisp_token: None,
         ..authorized()
     };
-    check("no-uisp-token", &facts(settings, memory()));
+    check("no-uisp-token", &facts(settings, record()));
 }
 
 #[test]
@@ -393,26 +450,30 @@ fn what_comes_from_outside_is_text() {
     let script = "<script>alert(\"1\")</script>&'";
     let hostile = Facts {
         lock: Seen::Running,
-        url: Some(format!("https://example/?a=\"><b>{script}")),
         progress: vec![format!("Uploading \"{script}\": 41 %, {script}")],
         settings: Ok(Settings {
             mirror_folder: format!("/{script}"),
+            app_key: Some("test-app-key".into()),
             refresh_token: None,
             legacy_token: secret("test-legacy-token"),
             ..authorized()
         }),
-        ..with(|memory| {
-            let last = memory.runs.back_mut().unwrap();
-            last.succeeded = false;
-            last.error = Some(script.into());
-            inventory(memory).kept = vec![Kept {
-                file: file(script.into()),
-                because: KeptBecause::NeverSeen,
-            }];
+        ..with(|record| {
+            record.authorization = Some(ShownAddress {
+                app_key: "test-app-key".into(),
+                url: format!("https://example/?a=\"><b>{script}"),
+            });
+            let finding = table::not_uploaded(script).because(&script).about(script);
+            record.runs.back_mut().unwrap().findings = vec![finding];
+            let mut row = kept(18, Decision::Keep(Reason::NeverSeen));
+            row.name = script.into();
+            let mut rows = three_backups();
+            rows.push(row);
+            record.lists = lists(&rows);
         })
     };
     check("hostile", &hostile);
-    let report = report(&hostile);
+    let report = report_of(&hostile);
     for html in [view::page(&report).unwrap(), view::widget(&report).unwrap()] {
         assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
     }
@@ -420,21 +481,17 @@ fn what_comes_from_outside_is_text() {
 
 #[test]
 fn a_long_history_stays_a_short_page() {
-    let long = with(|memory| {
-        memory.runs = (0..60).rev().map(run).collect();
+    let long = with(|record| {
+        record.runs = (0..60).rev().map(run).collect();
         let made = (0..5000).map(|number| {
-            let id = BackupId::parse(&format!("id-{number}")).unwrap();
-            let created_at = now() - TimeDelta::hours(number);
-            let listed = Listed {
-                created_at,
-                finished: true,
-                file: Some(file(format!("unms-backup-20261101-0000_id-{number}.unms"))),
-            };
-            (id, listed)
+            let mut row = listed(1, true);
+            row.name = format!("unms-backup-20261101-0000_id-{number}.unms");
+            row.id = BackupId::parse(&format!("id-{number}")).ok();
+            row
         });
-        inventory(memory).listed = made.collect();
+        record.lists = lists(&made.collect::<Vec<_>>());
     });
-    let report = report(&long);
+    let report = report_of(&long);
     assert_eq!((report.backups.len(), report.more_backups), (100, 4900));
     assert_eq!((report.runs.len(), report.bars.len()), (10, 60));
     let page = view::page(&report).unwrap();

@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::super::{Call, Failure};
-use super::report::{Report, explained};
-use crate::advice;
+use super::report::Report;
 use crate::clock::{self, Stop};
 use crate::dropbox::download::Download;
 use crate::dropbox::files::{Commit, Delete, FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox, Hosts};
+use crate::findings::table;
 use crate::http::Client;
 use crate::mirror::survey;
 use crate::plugin::config::Settings;
@@ -52,18 +52,15 @@ pub(super) fn check(
             check_clock(time, report)?;
         }
         Err(error) => {
-            let meaning = advice::dropbox(&error);
-            report.problem(
-                "Dropbox",
-                &format!("{}{}", explained(&error, &meaning), by_proxy()),
-            )?;
+            let what = format!("{error}{}", by_proxy());
+            report.problem("Dropbox", &table::broken(what).advised(&error))?;
             return report.skip_all(&["clock", "authorization"], "Dropbox cannot be reached");
         }
     }
     let dropbox = match stored::connect(http, hosts, stop, settings) {
         Ok(dropbox) => dropbox,
         Err(error) => {
-            report.problem("authorization", &error.to_string())?;
+            report.problem("authorization", &error)?;
             let rest = [METADATA_READ, CONTENT_WRITE, READABLE, WRITABLE, SPACE];
             return report.skip_all(&rest, "there is no authorization");
         }
@@ -95,7 +92,7 @@ fn authorized_by(settings: &Settings) -> &'static str {
     match stage(settings) {
         Stage::HasCode { .. } => "a stored token is there; an access code waits for the next run",
         Stage::HasLegacyToken(_) | Stage::NeedsCode { .. } => {
-            "a token of old is there; Dropbox retires such tokens, so fill in the app key"
+            "a legacy token is there; Dropbox retires such tokens, so fill in the app key"
         }
         _ => "the refresh token is accepted",
     }
@@ -115,7 +112,7 @@ fn check_clock(time: Option<DateTime<Utc>>, report: &mut Report) -> Result<(), F
     } else {
         "behind"
     };
-    report.problem("clock", &format!("This machine's clock is {off} {direction} Dropbox's. Set it right, and let NTP keep it right: certificates, and the days for which deleted backups are kept, depend on it."))
+    report.problem("clock", &table::wrong_clock(&off, direction))
 }
 
 struct Permissions<'a> {
@@ -144,7 +141,7 @@ impl Permissions<'_> {
                 let (own, foreign) = (text::count(own.len(), "backup"), foreign.len());
                 report.ok(READABLE, &format!("{own} and {foreign} other files in it"))
             }
-            Err(error) => report.problem(READABLE, &explained(&error, &advice::dropbox(&error))),
+            Err(error) => report.problem(READABLE, &table::broken(&error).advised(&error)),
         }
     }
 
@@ -157,7 +154,7 @@ impl Permissions<'_> {
         let session = match session {
             Ok(session) => session,
             Err(error) => {
-                return report.problem(WRITABLE, &explained(&error, &advice::dropbox(&error)));
+                return report.problem(WRITABLE, &table::broken(&error).advised(&error));
             }
         };
         // A mirror folder that the first run makes is not made for a probe.
@@ -196,16 +193,13 @@ impl Permissions<'_> {
                 "a file was uploaded beside it, which the first run makes, and removed again",
             )?,
             Err(Some(Err(error))) => {
-                report.problem(WRITABLE, &explained(&error, &advice::dropbox(&error)))?;
+                report.problem(WRITABLE, &table::broken(&error).advised(&error))?;
             }
-            Err(_) => report.problem(
-                WRITABLE,
-                "Dropbox did not say whether it stored a file. Try again.",
-            )?,
+            Err(_) => report.problem(WRITABLE, &table::no_word_on_probe())?,
         }
         match removed {
             Ok(()) => Ok(()),
-            Err(error) => report.problem(WRITABLE, &format!("The probe file {path} may still be in Dropbox. Remove it there. Cause: {error}.")),
+            Err(error) => report.problem(WRITABLE, &table::probe_stays(&path).because(&error)),
         }
     }
 
@@ -249,7 +243,7 @@ impl Permissions<'_> {
                 return report.skip_all(&[SPACE], "Dropbox tells it in a way that is not known");
             }
             Err(error) => {
-                return report.problem(SPACE, &explained(&error, &advice::dropbox(&error)));
+                return report.problem(SPACE, &table::broken(&error).advised(&error));
             }
         };
         let memory = Memory::read(&call.folder.state())
@@ -268,12 +262,7 @@ impl Permissions<'_> {
             text::bytes(usage.allocated)
         );
         if usage.free() < largest {
-            report.problem(
-                SPACE,
-                &format!(
-                    "{told}, which is less than one backup. Free some space in Dropbox or get more."
-                ),
-            )
+            report.problem(SPACE, &table::no_space_for_one(&told))
         } else {
             report.ok(SPACE, &told)
         }

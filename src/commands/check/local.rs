@@ -6,9 +6,10 @@ use std::path::Path;
 
 use super::super::{Call, Failure};
 use super::report::Report;
+use crate::findings::{from, table};
 use crate::plugin::atomic::Replacement;
 use crate::plugin::config::{self, Settings};
-use crate::state::{Fault, Memory};
+use crate::state::Memory;
 use crate::text;
 
 pub(super) fn check_folder(call: &Call, report: &mut Report) -> Result<(), Failure> {
@@ -18,17 +19,15 @@ pub(super) fn check_folder(call: &Call, report: &mut Report) -> Result<(), Failu
     let owner = match fs::metadata(&data) {
         Ok(metadata) if metadata.is_dir() => metadata.uid(),
         Ok(_) => {
-            return report.problem(
-                LINK,
-                &format!("{shown} is no folder. Remove it; the plugin makes it anew."),
-            );
+            return report.problem(LINK, &table::no_folder(&shown));
         }
         Err(error) => {
-            return report.problem(LINK, &format!("{shown} cannot be found. Name the plugin's folder, which has data/ in it, with --root; or execute the plugin once, which makes it. Cause: {error}."));
+            return report.problem(LINK, &table::folder_missing(&shown).because(&error));
         }
     };
     if let Err(error) = Replacement::prepare(&call.folder.state(), b"") {
-        return report.problem(LINK, &format!("Nothing can be written into {shown}. Free disk space or correct its permissions; it belongs to user {owner}. Cause: {error}."));
+        let finding = table::folder_unwritable(&shown, owner);
+        return report.problem(LINK, &finding.because(&error));
     }
     let strange = [
         call.folder.config(),
@@ -39,10 +38,7 @@ pub(super) fn check_folder(call: &Call, report: &mut Report) -> Result<(), Failu
     .into_iter()
     .find(|file| is_out_of_reach(file, owner));
     match strange {
-        Some(file) => {
-            let file = file.display();
-            report.problem(LINK, &format!("{file} does not belong to the owner of {shown}, user {owner}, who may be unable to use it. Give it to that user: chown {owner} {file}"))
-        }
+        Some(file) => report.problem(LINK, &table::foreign_owner(file.display(), &shown, owner)),
         None => report.ok(
             LINK,
             &format!("{shown} can be written and belongs to user {owner}"),
@@ -63,12 +59,11 @@ pub(super) fn check_memory(call: &Call, report: &mut Report) -> Result<(), Failu
     match Memory::read(&call.folder.state()) {
         Ok(memory) => {
             let memory = memory.unwrap_or_default();
-            let runs = text::count(memory.runs.len(), "run");
+            let runs = text::count(call.record().runs.len(), "run");
             let files = text::count(memory.mirrored.len(), "verified file");
-            report.ok(LINK, &format!("data/state.json remembers {runs} and {files}"))
+            report.ok(LINK, &format!("data/ remembers {runs} and {files}"))
         }
-        Err(Fault::Damaged(cause)) => report.problem(LINK, &format!("The plugin's memory data/state.json is damaged: {cause}. Execute the plugin: it sets the file aside and builds it anew; no backup is lost.")),
-        Err(Fault::Unreadable(error)) => report.problem(LINK, &format!("The plugin's memory data/state.json cannot be read. Correct its permissions, or run this command as its owner. Cause: {error}.")),
+        Err(fault) => report.problem(LINK, &from::memory(&call.folder.state(), &fault)),
     }
 }
 
@@ -78,7 +73,7 @@ pub(super) fn check_configuration(call: &Call, report: &mut Report) -> Result<Se
     match config::inspect(&call.folder.config()) {
         Ok((settings, problems)) => {
             for problem in &problems {
-                report.problem(LINK, problem)?;
+                report.problem(LINK, &from::field(problem))?;
             }
             if problems.is_empty() {
                 report.ok(LINK, "every field of data/config.json can be used")?;
@@ -86,7 +81,9 @@ pub(super) fn check_configuration(call: &Call, report: &mut Report) -> Result<Se
             Ok(settings)
         }
         Err(error) => {
-            report.problem(LINK, &error.to_string())?;
+            for finding in from::configuration(&error) {
+                report.problem(LINK, &finding)?;
+            }
             Ok(Settings::default())
         }
     }

@@ -77,7 +77,7 @@ fn run(call: &Call) -> Result<End, Failure> {
         }
         Err(errors) => {
             for error in errors {
-                report.problem("Dropbox address", &error.to_string())?;
+                report.problem("Dropbox address", &error)?;
             }
             report.skip_all(&["Dropbox", "authorization"], "its address is not known")?;
         }

@@ -1,12 +1,10 @@
 //! What was found, link by link.
 
-use std::fmt::Display;
-
 use serde_json::{Value, json};
 
 use super::super::{End, Failure, say, say_json};
-use crate::advice;
 use crate::dropbox;
+use crate::findings::{Finding, table};
 
 /// What was found so far; said at once, or at the end as a document.
 #[derive(Debug)]
@@ -29,13 +27,19 @@ impl Report {
         self.add("ok", link, message, None)
     }
 
-    /// `text` is a whole message: its first sentence says what is wrong, the rest what to do.
-    pub(super) fn problem(&mut self, link: &str, text: &str) -> Result<(), Failure> {
+    /// The link is broken.
+    pub(super) fn problem(&mut self, link: &str, finding: &Finding) -> Result<(), Failure> {
         self.is_broken = true;
-        let (message, fix) = text
-            .split_once(". ")
-            .map_or((text, None), |(message, fix)| (message, Some(fix)));
-        self.add("problem", link, message, fix)
+        self.tell("problem", link, finding)
+    }
+
+    fn tell(&mut self, result: &str, link: &str, finding: &Finding) -> Result<(), Failure> {
+        let mut message = finding.happened.clone();
+        if !finding.cause.is_empty() {
+            message += &format!(" ({})", finding.cause);
+        }
+        let fix = Some(finding.explanation()).filter(|fix| !fix.is_empty());
+        self.add(result, link, &message, fix.as_deref())
     }
 
     pub(super) fn skip_all(&mut self, links: &[&str], why: &str) -> Result<(), Failure> {
@@ -61,19 +65,16 @@ impl Report {
             }
             Err(error @ (Error::MissingScope { .. } | Error::LegacyTokenRefused { .. })) => error,
             Err(error) => {
-                let text = format!(
-                    "It could not be found out whether it is granted. {}. Cause: {error}.",
-                    advice::dropbox(error)
-                );
-                self.problem(link, &text)?;
+                let finding = table::permission_unknown().explained(error, error);
+                self.problem(link, &finding)?;
                 return Ok(false);
             }
         };
-        let (message, fix) = (format!("missing; {purpose}"), advice::dropbox(error));
+        let finding = table::permission_missing(purpose).advised(error);
         if is_needed {
-            self.problem(link, &format!("{message}. {fix}."))?;
+            self.problem(link, &finding)?;
         } else {
-            self.add("skipped", link, &message, Some(&fix))?;
+            self.tell("skipped", link, &finding)?;
         }
         Ok(false)
     }
@@ -113,9 +114,4 @@ impl Report {
             End::Well
         })
     }
-}
-
-/// What happened, then what it means and what to do.
-pub(super) fn explained(error: &dyn Display, meaning: &str) -> String {
-    format!("{error}. {meaning}.")
 }

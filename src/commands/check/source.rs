@@ -1,13 +1,14 @@
 //! The place where the backups come from.
 
 use super::super::{Call, Failure};
-use super::report::{Report, explained};
-use crate::advice;
+use super::report::Report;
 use crate::clock::Stop;
+use crate::findings::{advice, table};
 use crate::open;
 use crate::plugin::config::Settings;
 use crate::source::{self, Kind, Source};
 use crate::text;
+use crate::zone::Zone;
 
 pub(super) fn check(
     call: &Call,
@@ -19,12 +20,12 @@ pub(super) fn check(
         Ok(source) => source,
         Err(errors) => {
             for error in &errors {
-                let link = match error {
-                    open::Error::NoUispToken => "UISP token",
-                    open::Error::NoUispAddress(_) => "UISP address",
+                let link = match &*error.code {
+                    "no_uisp_token" => "UISP token",
+                    "no_uisp_address" => "UISP address",
                     _ => "source",
                 };
-                report.problem(link, &error.to_string())?;
+                report.problem(link, error)?;
             }
             return report.skip_all(&["list of backups"], "the problem above comes first");
         }
@@ -42,43 +43,44 @@ fn check_uisp(uisp: &dyn Source, report: &mut Report) -> Result<(), Failure> {
         Ok(listing) => {
             report.ok("UISP", "answers at the address in ucrm.json")?;
             report.ok("UISP token", "accepted")?;
-            check_list(&listing, report)?;
+            check_list(Kind::Uisp, &listing, report)?;
         }
         Err(source::Error::Stopped(_)) => {
-            report.problem("UISP", "UISP gave no complete answer in time. Check that UISP is running and not overloaded.")?;
+            report.problem("UISP", &table::no_answer_in_time())?;
             return report.skip_all(REST, "UISP does not answer");
         }
         Err(error @ source::Error::Network { .. }) => {
-            report.problem("UISP", &explained(&error, &advice::source(&error)))?;
+            report.problem("UISP", &table::broken(&error).advised(&error))?;
             return report.skip_all(REST, "UISP does not answer");
         }
         Err(error @ source::Error::Unauthorized { .. }) => {
             report.ok("UISP", "answers at the address in ucrm.json")?;
-            report.problem("UISP token", &explained(&error, &advice::source(&error)))?;
+            report.problem("UISP token", &table::broken(&error).advised(&error))?;
             return report.skip_all(&REST[1..], "the token is not accepted");
         }
         Err(error) => {
             report.ok("UISP", "answers at the address in ucrm.json")?;
             report.skip_all(&REST[..1], "it was not asked for")?;
-            report.problem(
-                "list of backups",
-                &explained(&error, &advice::listing(&error)),
-            )?;
+            let finding = table::broken(&error).advised(advice::listing(&error));
+            report.problem("list of backups", &finding)?;
         }
     }
     match uisp.timezone() {
         Ok(zone) => report.ok("timezone", zone.name()),
-        Err(cause) => report.problem("timezone", &format!("UISP's timezone is not known, so times are in UTC. Set the timezone in UISP's settings. Cause: {cause}.")),
+        Err(cause) => report.problem(
+            "timezone",
+            &table::no_timezone(Zone::UTC.name()).because(&cause),
+        ),
     }
 }
 
 fn check_folder_source(folder: &dyn Source, report: &mut Report) -> Result<(), Failure> {
     match folder.list() {
-        Ok(listing) => check_list(&listing, report)?,
-        Err(error) => report.problem(
-            "list of backups",
-            &explained(&error, &advice::listing(&error)),
-        )?,
+        Ok(listing) => check_list(Kind::Folder, &listing, report)?,
+        Err(error) => {
+            let finding = table::broken(&error).advised(advice::listing(&error));
+            report.problem("list of backups", &finding)?;
+        }
     }
     match folder.timezone() {
         Ok(zone) => report.ok("timezone", zone.name()),
@@ -86,18 +88,19 @@ fn check_folder_source(folder: &dyn Source, report: &mut Report) -> Result<(), F
     }
 }
 
-fn check_list(listing: &source::Listing, report: &mut Report) -> Result<(), Failure> {
+fn check_list(kind: Kind, listing: &source::Listing, report: &mut Report) -> Result<(), Failure> {
     const LINK: &str = "list of backups";
     for problem in &listing.problems {
-        report.problem(LINK, &format!("A row cannot be used: {problem}. Nothing is deleted while it is there; usable backups are uploaded all the same. If this does not pass, report it with this line."))?;
+        report.problem(
+            LINK,
+            &table::unusable_row(problem, advice::unusable_entries(kind)),
+        )?;
     }
-    let finished = listing
-        .backups
-        .iter()
-        .filter(|backup| backup.finished)
-        .count();
+    let finished = listing.backups.iter().filter(|backup| backup.finished);
+    let finished = finished.count();
     if finished == 0 {
-        return report.problem(LINK, "There is no finished backup in it. Check in UISP under Settings, Backups, that backups are made.");
+        let finding = table::no_finished_backup().advised(advice::nothing_finished(kind));
+        return report.problem(LINK, &finding);
     }
     let backups = text::count(listing.backups.len(), "backup");
     report.ok(LINK, &format!("{backups}, {finished} of them finished"))

@@ -12,6 +12,7 @@ use crate::clock::{StopReason, Stopwatch};
 use crate::dropbox;
 use crate::dropbox::content_hash::BLOCK_BYTES;
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, FileMetadata};
+use crate::findings::table;
 
 /// A finished session waits this long for company before it is committed; doubled each time, so
 /// that the number of commits stays small however long a run takes.
@@ -224,7 +225,7 @@ impl<'a> Coordinator<'a> {
             let Job { backup, name, .. } = &self.pass.jobs[job];
             self.pass.journals.remove(&backup.id);
             if self.may_restart {
-                log::info!("The upload of \"{name}\" begins again from its start. Cause: {error}.");
+                table::begun_again(name).because(&error).log();
                 self.open.remove(&job);
                 self.ended.again.insert(job);
                 return;

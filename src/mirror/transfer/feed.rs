@@ -8,6 +8,7 @@ use super::lane::{Block, ReadySession, Session, Work};
 use super::reader::BackupReader;
 use super::{Error, Event, Job, News, Pass, SMALL_BLOCKS};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
+use crate::findings::table;
 use crate::source;
 use crate::state::journal::Unfinished;
 use crate::text;
@@ -51,7 +52,7 @@ impl Pass<'_> {
             journal: self.journals.resume(&backup.id),
         });
         if let Some(digested) = unfinished.complete {
-            log::info!("\"{name}\" was sent before; it only has to be put in its place.");
+            table::sent_before(name).log();
             tell(News::Ready(ReadySession {
                 job,
                 session,
@@ -67,7 +68,7 @@ impl Pass<'_> {
         in_a_row.pop();
         let held = text::bytes((known.len() * BLOCK_BYTES) as u64);
         let mut reader = BackupReader::resume(self.source, backup, self.stop, in_a_row)?;
-        log::info!("The upload of \"{name}\" goes on; Dropbox holds {held} of it already.");
+        table::carried_on(name, &held).log();
         self.send_blocks(job, session, &mut reader, Vec::new(), &known, tell)
     }
 

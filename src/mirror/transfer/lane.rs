@@ -7,6 +7,7 @@ use super::{Error, Event, Job, News, Pass};
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata};
+use crate::findings::table;
 use crate::http::Body;
 use crate::state::journal::Journal;
 
@@ -245,10 +246,9 @@ impl Pass<'_> {
         let removed = self.dropbox.delete_batch(&[Delete { path, rev }]);
         let removed: Result<(), dropbox::Error> = removed.into_iter().collect();
         if let Err(error) = removed {
-            log::warn!(
-                "The damaged copy \"{}\" (content hash {stored}) could not be removed from Dropbox. The next run compares it with its backup again. Cause: {error}.",
-                job.name
-            );
+            table::damaged_copy_stays(&job.name, stored)
+                .because(&error)
+                .log();
         }
     }
 }

@@ -8,13 +8,15 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::moments::Moments;
+use crate::findings::Finding;
 use crate::plugin::config::Settings;
 use crate::plugin::lock::Seen;
+use crate::record::{Record, Unusable};
+use crate::setup::stage::stage;
 use crate::source::Kind;
-use crate::state::Memory;
 use crate::text;
 
-pub use notices::{Link, Notice};
+pub use notices::Notice;
 pub use steps::{Step, StepProgress};
 pub use tables::{Bar, Ending, Row, Run, Transfer};
 
@@ -24,24 +26,25 @@ pub struct Facts {
     /// Time and timezone.
     pub moments: Moments,
     /// The configuration, or what is wrong with it.
-    pub settings: Result<Settings, Vec<String>>,
-    /// The memory, or why there is none, and whether a run mends that.
-    pub memory: Result<Memory, NoMemory>,
-    /// The address that the admin was last asked to open.
-    pub url: Option<String>,
+    pub settings: Result<Settings, Vec<Finding>>,
+    /// The record, or why there is none.
+    pub record: Result<Record, Unusable>,
     /// Whether a run goes on.
     pub lock: Seen,
     /// The lines at the end of the log that change while a run goes on.
     pub progress: Vec<String>,
 }
 
-/// Why the memory cannot be shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoMemory {
-    /// The system does not let us read it.
-    Unreadable,
-    /// The next run builds it anew.
-    Damaged,
+impl Facts {
+    /// The address that the admin was last asked to open, if it is that of the configured app.
+    fn url(&self, record: &Record) -> Option<String> {
+        let stage = stage(self.settings.as_ref().ok()?);
+        let key = &stage.app()?.key;
+        let shown = record.authorization.as_ref();
+        shown
+            .filter(|shown| shown.app_key == *key)
+            .map(|shown| shown.url.clone())
+    }
 }
 
 /// How things stand, in the order of urgency.
@@ -121,12 +124,13 @@ pub struct Report {
 /// Decides what the page says.
 pub fn report(facts: &Facts) -> Report {
     let moments = &facts.moments;
-    let empty = Memory::default();
-    let memory = facts.memory.as_ref().unwrap_or(&empty);
-    let mut notices = notices::notices(facts, memory);
+    let empty = Record::default();
+    let record = facts.record.as_ref().unwrap_or(&empty);
+    let lists = record.lists.as_ref();
+    let mut notices = notices::notices(facts, record);
     // Stable: of equally urgent ones the first stays first.
     notices.sort_by_key(|notice| notice.tone);
-    let mut sentences = safety(memory, moments);
+    let mut sentences = safety(record, moments);
     let lead = if notices.is_empty() {
         Notice {
             tone: Tone::Good,
@@ -137,12 +141,12 @@ pub fn report(facts: &Facts) -> Report {
     } else {
         notices.remove(0)
     };
-    let (backups, more_backups) = tables::rows(memory.inventory.as_ref(), moments);
+    let (backups, more_backups) = tables::rows(lists, moments);
     Report {
         lead,
         summary: sentences.into(),
         notices,
-        steps: steps::steps(facts, memory),
+        steps: steps::steps(facts, record),
         transfers: facts
             .progress
             .iter()
@@ -150,14 +154,12 @@ pub fn report(facts: &Facts) -> Report {
             .collect(),
         backups,
         more_backups,
-        listed_at: memory
-            .inventory
-            .as_ref()
-            .map(|inventory| moments.at(inventory.taken_at))
+        listed_at: lists
+            .map(|lists| moments.at(lists.taken_at))
             .unwrap_or_default(),
-        runs: tables::runs(memory, moments),
-        bars: tables::bars(memory, moments),
-        highest_bar: text::bytes(tables::highest(memory)),
+        runs: tables::runs(record, moments),
+        bars: tables::bars(record, moments),
+        highest_bar: text::bytes(tables::highest(record)),
         source: facts.settings.as_ref().map_or(Kind::Uisp, Kind::of).name(),
         folder: facts
             .settings
@@ -170,14 +172,14 @@ pub fn report(facts: &Facts) -> Report {
 }
 
 /// How many backups are safe, and when the last run was.
-fn safety(memory: &Memory, moments: &Moments) -> VecDeque<String> {
-    let last_run = memory.runs.back();
-    let safe = memory.inventory.as_ref().map(|inventory| {
-        let safe = tables::safe_sentence(inventory);
+fn safety(record: &Record, moments: &Moments) -> VecDeque<String> {
+    let last_run = record.runs.back();
+    let safe = record.lists.as_ref().map(|lists| {
+        let safe = tables::safe_sentence(lists);
         // A run that could not read both lists leaves the older picture.
-        let is_old = last_run.is_some_and(|run| run.started_at > inventory.taken_at);
+        let is_old = last_run.is_some_and(|run| run.started_at > lists.taken_at);
         let as_of = if is_old {
-            format!(", as listed {}", moments.at(inventory.taken_at))
+            format!(", as listed {}", moments.at(lists.taken_at))
         } else {
             String::new()
         };

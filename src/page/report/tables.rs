@@ -1,13 +1,14 @@
 //! Backups, runs and transfers as rows of tables. Pure.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, Utc};
 
+use crate::findings::Finding;
+use crate::mirror::names::Naming;
 use crate::page::moments::Moments;
-use crate::state::{Inventory, KeptBecause, Memory, RunRecord, StoredFile};
+use crate::record::{Lists, Record, RunRecord};
+use crate::row::{self, Decision, Reason};
 use crate::text;
 
 /// Rows of the table of backups; there may be many more.
@@ -72,12 +73,10 @@ pub enum Ending {
 
 impl Ending {
     fn of(run: &RunRecord) -> Self {
-        match run {
-            RunRecord {
-                succeeded: false, ..
-            } => Self::Failed,
-            RunRecord { left: 1.., .. } => Self::Unfinished,
-            _ => Self::Complete,
+        match run.succeeded() {
+            false => Self::Failed,
+            true if run.left > 0 => Self::Unfinished,
+            true => Self::Complete,
         }
     }
 
@@ -126,19 +125,9 @@ pub struct Bar {
     pub title: String,
 }
 
-/// Time and size of every finished backup that is recorded; 0 where the size is not known.
-pub(super) fn finished(inventory: &Inventory) -> impl Iterator<Item = (DateTime<Utc>, u64)> {
-    let finished = inventory.listed.values().filter(|listed| listed.finished);
-    finished.map(|listed| {
-        let bytes = listed.file.as_ref().map_or(0, |file| file.bytes);
-        (listed.created_at, bytes)
-    })
-}
-
 /// How many backups are safe, without a final full stop.
-pub(super) fn safe_sentence(inventory: &Inventory) -> String {
-    let (finished, stored) = inventory.finished_and_stored();
-    match (stored, finished) {
+pub(super) fn safe_sentence(lists: &Lists) -> String {
+    match (lists.stored, lists.finished) {
         (_, 0) => "There is no finished backup to copy".into(),
         (0, 1) => "The only backup is not in Dropbox yet".into(),
         (1, 1) => "The only backup is in Dropbox".into(),
@@ -148,56 +137,52 @@ pub(super) fn safe_sentence(inventory: &Inventory) -> String {
 }
 
 /// The newest backups, and how many more there are.
-pub(super) fn rows(inventory: Option<&Inventory>, moments: &Moments) -> (Vec<Row>, usize) {
-    let Some(inventory) = inventory else {
+pub(super) fn rows(lists: Option<&Lists>, moments: &Moments) -> (Vec<Row>, usize) {
+    let Some(lists) = lists else {
         return (Vec::new(), 0);
     };
-    // By time, newest first; a file without a backup has the time in its name, which sorts alike.
-    let mut rows: BTreeMap<(Reverse<String>, String), Row> = BTreeMap::new();
-    for (id, listed) in &inventory.listed {
-        let file = listed.file.as_ref();
-        let name = file.map_or_else(|| id.to_string(), |file| file.name.clone());
-        let created_at = moments.short(listed.created_at);
-        let row = Row {
-            size: file.map_or_else(|| "not known".into(), |file| text::bytes(file.bytes)),
-            in_source: if listed.finished {
-                "yes"
-            } else {
-                "not finished"
-            },
-            in_dropbox: match file {
-                Some(file) => since(file.stored_at, moments),
-                None if listed.finished => "not yet".into(),
-                None => "no".into(),
-            },
-            verified: verified(file, moments),
-            is_safe: file.is_some(),
-            created_at: created_at.clone(),
-            name: name.clone(),
-        };
-        rows.insert((Reverse(created_at), name), row);
+    let shown = lists.rows.iter().take(ROWS_MAX);
+    let shown: Vec<Row> = shown.map(|row| shown_row(row, moments)).collect();
+    let more = lists.rows_count.saturating_sub(shown.len());
+    (shown, more)
+}
+
+fn shown_row(row: &row::Row, moments: &Moments) -> Row {
+    let file = row.file.as_ref();
+    let made = row.backup.as_ref().map(|backup| backup.created_at);
+    let made = made.or_else(|| Naming::Dated(moments.zone).time_in(&row.name));
+    Row {
+        name: match (file, &row.id) {
+            (None, Some(id)) => id.to_string(),
+            _ => row.name.clone(),
+        },
+        created_at: made.map_or_else(unknown, |made| moments.short(made)),
+        size: file.map_or_else(unknown, |file| text::bytes(file.size)),
+        in_source: match (&row.backup, row.decision) {
+            (Some(backup), _) if backup.finished => "yes",
+            (Some(_), _) => "not finished",
+            (None, Decision::Keep(Reason::NeverSeen)) => "never seen",
+            (None, _) => "no longer",
+        },
+        in_dropbox: match (file, row.decision) {
+            (None, Decision::Wait) => "no".into(),
+            (None, _) => "not yet".into(),
+            (Some(_), Decision::Keep(Reason::OnHold)) => "on hold".into(),
+            (Some(_), Decision::Keep(Reason::RetainedUntil(until))) => {
+                format!("kept until {}", moments.short(until))
+            }
+            (Some(_), Decision::Delete { .. }) => "until the next complete run".into(),
+            (Some(file), _) => since(file.server_modified, moments),
+        },
+        verified: row
+            .verified_at
+            .map_or_else(|| "no".into(), |verified_at| moments.short(verified_at)),
+        is_safe: file.is_some(),
     }
-    for kept in &inventory.kept {
-        let name = kept.file.name.clone();
-        let created_at = time_in_name(&name);
-        let row = Row {
-            size: text::bytes(kept.file.bytes),
-            in_source: match kept.because {
-                KeptBecause::NeverSeen => "never seen",
-                _ => "no longer",
-            },
-            in_dropbox: kept_text(kept.because, kept.file.stored_at, moments),
-            verified: verified(Some(&kept.file), moments),
-            is_safe: true,
-            created_at: created_at.clone(),
-            name: name.clone(),
-        };
-        rows.insert((Reverse(created_at), name), row);
-    }
-    let kept = inventory.kept_count.saturating_sub(inventory.kept.len());
-    let unrecorded = kept + inventory.older.finished;
-    let more = unrecorded + rows.len().saturating_sub(ROWS_MAX);
-    (rows.into_values().take(ROWS_MAX).collect(), more)
+}
+
+fn unknown() -> String {
+    "not known".into()
 }
 
 fn since(stored_at: Option<DateTime<Utc>>, moments: &Moments) -> String {
@@ -205,32 +190,6 @@ fn since(stored_at: Option<DateTime<Utc>>, moments: &Moments) -> String {
         || "yes".into(),
         |stored_at| format!("since {}", moments.short(stored_at)),
     )
-}
-
-fn kept_text(because: KeptBecause, stored_at: Option<DateTime<Utc>>, moments: &Moments) -> String {
-    match because {
-        KeptBecause::OnHold => "on hold".into(),
-        KeptBecause::RetainedUntil(until) => format!("kept until {}", moments.short(until)),
-        KeptBecause::Due => "until the next complete run".into(),
-        KeptBecause::NeverSeen | KeptBecause::ListUnfit => since(stored_at, moments),
-    }
-}
-
-fn verified(file: Option<&StoredFile>, moments: &Moments) -> String {
-    match file.and_then(|file| file.verified_at) {
-        Some(verified_at) => moments.short(verified_at),
-        None => "no".into(),
-    }
-}
-
-/// The time in a managed file's name, `unms-backup-20261119-0412_...`, as the table shows times.
-fn time_in_name(name: &str) -> String {
-    name.strip_prefix(DATED_PREFIX)
-        .and_then(|rest| NaiveDateTime::parse_from_str(rest.get(..13)?, "%Y%m%d-%H%M").ok())
-        .map_or_else(
-            || "not known".into(),
-            |time| time.format("%Y-%m-%d %H:%M").to_string(),
-        )
 }
 
 /// The parts of a progress line: `Uploading "NAME": 41 %, 5.0 MB of 12 MB, 3.0 MB/s, 2 s left.`
@@ -264,34 +223,33 @@ fn work(run: &RunRecord) -> String {
 }
 
 /// The newest runs, newest first.
-pub(super) fn runs(memory: &Memory, moments: &Moments) -> Vec<Run> {
-    let newest = memory.runs.iter().rev().take(RUNS_MAX);
+pub(super) fn runs(record: &Record, moments: &Moments) -> Vec<Run> {
+    let newest = record.runs.iter().rev().take(RUNS_MAX);
     newest
         .map(|run| Run {
             started_at: moments.short(run.started_at),
             ending: Ending::of(run),
             work: work(run),
             took: text::duration(Duration::from_secs(run.seconds)),
-            error: run.error.as_deref().map(first_sentence),
+            error: run.errors().next_back().map(what_happened),
         })
         .collect()
 }
 
-/// What happened; what it means and what to do stands in the notice about the newest run, and in the log.
-fn first_sentence(error: &str) -> String {
-    let sentence = error.split_once(". ").map_or(error, |(first, _)| first);
-    format!("{}.", sentence.trim_end_matches('.'))
+/// What it means and what to do stands in the notice about the newest run, and in the log.
+fn what_happened(error: &Finding) -> String {
+    format!("{}.", error.happened)
 }
 
 /// The most that a remembered run has uploaded, in bytes.
-pub(super) fn highest(memory: &Memory) -> u64 {
-    let uploaded = memory.runs.iter().map(|run| run.uploaded_bytes);
+pub(super) fn highest(record: &Record) -> u64 {
+    let uploaded = record.runs.iter().map(|run| run.uploaded_bytes);
     uploaded.max().unwrap_or_default()
 }
 
 /// All remembered runs, oldest first.
-pub(super) fn bars(memory: &Memory, moments: &Moments) -> Vec<Bar> {
-    let highest = u128::from(highest(memory).max(1));
+pub(super) fn bars(record: &Record, moments: &Moments) -> Vec<Bar> {
+    let highest = u128::from(highest(record).max(1));
     let bar = |run: &RunRecord| {
         let thousandths = u128::from(run.uploaded_bytes) * 1000 / highest;
         let ending = Ending::of(run);
@@ -302,5 +260,5 @@ pub(super) fn bars(memory: &Memory, moments: &Moments) -> Vec<Bar> {
             title: format!("{started_at}: {}, {}", ending.word(), work(run)),
         }
     };
-    memory.runs.iter().map(bar).collect()
+    record.runs.iter().map(bar).collect()
 }

@@ -131,7 +131,7 @@ fn without_an_app_key_it_says_where_to_find_one() {
     let told = authorize(&world, world.root(), &[], |_| unreachable!());
     assert_eq!(told.code, Some(1));
     assert!(
-        told.err.contains("--app-key") && told.err.contains("App Console"),
+        told.err.contains("--app-key") && told.err.contains("Settings tab of your app"),
         "{told:?}"
     );
     assert_eq!(world.dropbox.requests().len(), 0);

@@ -280,7 +280,7 @@ fn the_list_of_backups() {
         ),
         (
             RawAnswer::json(200, "[{\"id\":\"a\"}]"),
-            "A row cannot be used",
+            "An entry cannot be used",
             "Nothing is deleted while it is there",
         ),
         (
@@ -299,7 +299,7 @@ fn the_list_of_backups() {
         &mut command(&world),
         "timezone",
         "not known",
-        "Set the timezone in UISP's settings",
+        "set the timezone in UISP's settings",
     );
 }
 
@@ -423,13 +423,13 @@ fn the_authorization() {
 }
 
 #[test]
-fn a_token_of_old() {
+fn a_legacy_token() {
     let world = healthy();
     let token = world.dropbox.issue_legacy_token();
     world.configure(json!({"dropboxRefreshToken": null, "dropboxAppKey": null, "dropboxAppSecret": null, "dropboxAccessToken": token}));
     let told = check(&world);
     assert_eq!(told.code, Some(0), "{told:?}");
-    told.assert_line(&["ok ", "authorization: a token of old"]);
+    told.assert_line(&["ok ", "authorization: a legacy token"]);
     world.configure(json!({"dropboxAccessToken": "fake-revoked-token"}));
     assert_problem(
         &world,

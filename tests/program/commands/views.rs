@@ -50,7 +50,7 @@ fn status_follows_the_setup() {
         (
             json!({"dropboxAccessCode": "fake-code"}),
             "has_code",
-            "step 3 of 3",
+            "step 2 of 3: the access code is about to be used",
         ),
         (
             json!({"dropboxAccessCode": "", "dropboxRefreshToken": "fake-token"}),
@@ -223,7 +223,7 @@ fn dry_run_is_the_plan_of_the_next_run() {
     told.assert_line(&[
         "compare ",
         &name_of(3),
-        "not the file any more that was verified",
+        "changed in Dropbox since it was verified",
     ]);
     told.assert_line(&[
         "delete ",
@@ -270,7 +270,7 @@ fn what_would_be_held_back_is_shown_before_it_happens() {
         .uisp
         .answer_list(Some(RawAnswer::json(200, "[{\"id\":1}]")));
     let told = tell_well(&world, &["list"]);
-    told.assert_line(&["A row of the list of backups cannot be used"]);
+    told.assert_line(&["list of backups has an entry that cannot be used"]);
     told.assert_line(&["kept", "cannot be trusted that far"]);
 }
 

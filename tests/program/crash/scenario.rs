@@ -103,7 +103,7 @@ pub const CLEANUP: Scenario = Scenario {
             world.remove_backup(number);
         }
         let ended = healthy_run(&world);
-        ended.assert_line(&["WARNING", "would be deleted"]);
+        ended.assert_line(&["WARNING", "on hold"]);
         world.configure(json!({"confirmCleanup": true}));
         Stage::new(world, &[1, 2, 3, 4, 5])
     },
@@ -205,7 +205,13 @@ impl Stage {
         for (name, bytes) in self.files_in_data() {
             let is_temporary = name.starts_with(".writing-");
             writing += usize::from(is_temporary);
-            let known = ["config.json", "plugin.log", "state.json", "run.lock"];
+            let known = [
+                "config.json",
+                "plugin.log",
+                "record.json",
+                "state.json",
+                "run.lock",
+            ];
             let is_journal = name.starts_with("transfers/") && name.ends_with(".journal");
             assert!(
                 known.contains(&name.as_str()) || is_journal || is_temporary,
@@ -311,7 +317,13 @@ impl Stage {
         let pending = &world.state()["pending_authorization"];
         assert!(pending.is_null(), "{context}: a used verifier is kept");
         let names: Vec<String> = self.files_in_data().map(|(name, _)| name).collect();
-        let expected = ["config.json", "plugin.log", "run.lock", "state.json"];
+        let expected = [
+            "config.json",
+            "plugin.log",
+            "record.json",
+            "run.lock",
+            "state.json",
+        ];
         assert_eq!(names, expected, "{context}: left in data/");
         let stale = world.log().contains("Uploading \"");
         assert!(!stale, "{context}: old progress: {}", world.log());

@@ -83,7 +83,7 @@ fn token() -> Vec<Refusal> {
         action: Action::json(400, &json!({"error": error, "error_description": "no"})),
         remedy,
     };
-    let client = "Compare them with your app's Settings tab";
+    let client = "with your app's Settings tab";
     vec![
         refused(Kind::Code, "invalid_grant", Remedy::NewCode),
         refused(Kind::Code, "invalid_request", Remedy::NewCode),

@@ -277,7 +277,7 @@ fn no_secret_is_on_any_page() {
 fn damaged_files_are_said_and_left_as_they_are() {
     let site = mirrored();
     for (name, text) in [
-        ("state.json", "The plugin&#39;s memory is damaged."),
+        ("record.json", "The record of the last runs is damaged."),
         (
             "config.json",
             "The plugin&#39;s configuration cannot be used.",

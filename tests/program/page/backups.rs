@@ -81,7 +81,7 @@ fn what_is_on_hold_and_what_was_never_seen_is_told_apart() {
     site.world.run();
     let page = site.page();
     page.assert_says(&[
-        "5 backups in Dropbox are on hold.",
+        "5 files in Dropbox are on hold.",
         "The only backup is in Dropbox.",
     ]);
     let cells = row(&page.body, 3).unwrap();

@@ -24,7 +24,7 @@ fn the_space_is_remembered_where_it_may_be_known() {
     world.add_backups(1, 2, 1_000_000);
     world.run_well();
     world.run_well();
-    let space = &world.state()["space"];
+    let space = &world.record()["space"];
     assert_eq!(space["allocated"], 5_000_000);
     assert_eq!(space["used"], 3_000_000);
     assert_eq!(world.count(SPACE), 2);

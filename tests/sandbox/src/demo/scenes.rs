@@ -201,12 +201,14 @@ fn execute(plugin: &Plugin) -> Result<()> {
     Ok(())
 }
 
-/// Lets days pass for the plugin: the times in its memory move into the past.
+/// Lets days pass for the plugin: the times in its memory and record move into the past.
 fn age(plugin: &Plugin, days: u64) -> Result<()> {
-    let path = plugin.root().join("data/state.json");
-    let mut memory: Value = serde_json::from_slice(&fs::read(&path)?)?;
-    shift(&mut memory, TimeDelta::from_std(day_length(days))?);
-    fs::write(&path, serde_json::to_vec_pretty(&memory)?)?;
+    for name in ["state.json", "record.json"] {
+        let path = plugin.root().join("data").join(name);
+        let mut noted: Value = serde_json::from_slice(&fs::read(&path)?)?;
+        shift(&mut noted, TimeDelta::from_std(day_length(days))?);
+        fs::write(&path, serde_json::to_vec_pretty(&noted)?)?;
+    }
     Ok(())
 }
 
@@ -222,7 +224,7 @@ fn shift(value: &mut Value, by: TimeDelta) {
         Value::Object(values) => {
             for (key, value) in values {
                 // UISP's and Dropbox's word.
-                if !["created_at", "stored_at"].contains(&key.as_str()) {
+                if !["created_at", "server_modified"].contains(&key.as_str()) {
                     shift(value, by);
                 }
             }

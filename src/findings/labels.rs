@@ -1,0 +1,22 @@
+//! Labels of the form's fields, as they stand in `manifest.json`, and the addresses that messages name.
+
+/// The code that Dropbox shows.
+pub const FIELD_ACCESS_CODE: &str = "Dropbox access code";
+/// The refresh token.
+pub const FIELD_REFRESH_TOKEN: &str = "Dropbox refresh token";
+/// The long-lived token that Dropbox no longer issues.
+pub const FIELD_LEGACY_TOKEN: &str = "Dropbox access token (legacy)";
+/// The app key.
+pub const FIELD_APP_KEY: &str = "Dropbox app key";
+/// The app secret.
+pub const FIELD_APP_SECRET: &str = "Dropbox app secret";
+/// The monitoring service.
+pub const FIELD_HEALTHCHECK: &str = "Healthcheck URL";
+/// The box for a fresh backup in each run.
+pub const FIELD_CREATE_BACKUP: &str = "Create a fresh backup first";
+/// UISP's token.
+pub const FIELD_UISP_TOKEN: &str = "UISP API token";
+/// The box that agrees to deletions on hold.
+pub const FIELD_CONFIRM_CLEANUP: &str = "Confirm clean-up";
+/// Where the admin registered the app.
+pub const APP_CONSOLE: &str = "https://www.dropbox.com/developers/apps";

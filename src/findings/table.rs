@@ -1,0 +1,404 @@
+//! Every finding, worded: what happened, what it means, what to do. No text ends with a full stop.
+
+use std::fmt::Display;
+
+use super::labels::{
+    APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_CONFIRM_CLEANUP, FIELD_HEALTHCHECK,
+    FIELD_LEGACY_TOKEN, FIELD_UISP_TOKEN,
+};
+use super::{Finding, Level};
+
+/// An entry of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name, which its findings carry as their code.
+    pub code: &'static str,
+    /// How much it matters.
+    pub level: Level,
+    /// What happened; values stand in braces.
+    pub happened: &'static str,
+}
+
+/// Makes a function of each entry, and a list of all.
+macro_rules! findings {
+    (
+        $(#[$list_doc:meta])* $list:ident;
+        $($level:ident $code:ident($($argument:ident: $type:ty),*)
+            $happened:literal
+            $(means $meaning:literal)?
+            $(remedy $remedy:literal)?
+        ;)*
+    ) => {
+        $(
+            #[doc = concat!("\"", $happened, "\"")]
+            pub fn $code($($argument: $type),*) -> Finding {
+                Finding {
+                    code: stringify!($code).into(),
+                    level: Level::$level,
+                    happened: format!($happened),
+                    meaning: String::new() $(+ &format!($meaning))?,
+                    remedy: String::new() $(+ &format!($remedy))?,
+                    cause: String::new(),
+                    row: None,
+                }
+            }
+        )*
+        $(#[$list_doc])*
+        pub const $list: &[Entry] = &[$(Entry {
+            code: stringify!($code),
+            level: Level::$level,
+            happened: $happened,
+        }),*];
+    };
+}
+
+findings! {
+    /// What can stand in the log.
+    LOG;
+
+    // ---- the run and its files ----
+
+    Info started(version: &str) "Started: backup-sync-dropbox {version}";
+    Info another_run() "Another run is still going on; this one ends without doing anything";
+    Error data_folder_not_made(folder: impl Display)
+        "The plugin's data folder {folder} cannot be made"
+        remedy "Correct the permissions of the plugin's folder";
+    Error lock_not_taken(lock: impl Display)
+        "The lock {lock} cannot be taken, so it is not certain that no other run is going on"
+        remedy "Correct the permissions of the plugin's data folder";
+    Warning run_cut_off()
+        "The run before this one was cut off before its end"
+        means "The host's limit of one hour, a restart, a lack of memory or a kill ended it"
+        remedy "This run carries on; there is nothing to do unless this repeats";
+    Warning log_not_shortened(log: impl Display)
+        "The log could not be shortened"
+        means "It goes on growing until it can"
+        remedy "Check free disk space and the permissions of {log}";
+    Error log_not_written(log: impl Display)
+        "The log {log} cannot be written"
+        means "Its lines follow here"
+        remedy "Check free disk space and the permissions of the plugin's data folder";
+    Warning memory_rebuilt(set_aside: impl Display)
+        "The plugin's memory (data/state.json) is damaged; it was set aside as {set_aside} and is built anew"
+        means "Nothing is deleted in Dropbox in this run, and every file there is compared with its backup again"
+        remedy "There is nothing to do";
+    Error memory_unreadable(file: impl Display)
+        "The plugin's memory {file} cannot be read"
+        remedy "Correct its permissions and those of the plugin's data folder, or run the program as the owner of that file";
+    Error memory_unwritable(consequence: &str)
+        "The plugin's memory (data/state.json) could not be written"
+        means "{consequence}"
+        remedy "Free disk space or correct the permissions of the plugin's data folder";
+    Warning memory_damaged()
+        "The plugin's memory (data/state.json) is damaged"
+        means "The next run sets it aside and builds it anew; no backup is lost"
+        remedy "Execute the plugin, or wait for its next run";
+    Warning record_unwritable()
+        "The record for the status page (data/record.json) could not be written"
+        means "The page shows an older state; the mirror does not depend on it"
+        remedy "Free disk space or correct the permissions of the plugin's data folder";
+    Error ended_by_a_bug(place: impl Display, text: &str)
+        "The plugin has ended because of a bug in it"
+        means "Nothing is lost; the next run starts afresh"
+        remedy "Please report this line: {text}, at {place}";
+
+    // ---- what is configured ----
+
+    Error configuration_unreadable(file: &str)
+        "The configuration {file} cannot be read"
+        remedy "Save the plugin's configuration form once; if that does not help, check the permissions of the plugin's data folder";
+    Error configuration_damaged(file: &str, damage: &str)
+        "The configuration {file} is damaged: {damage}"
+        means "Nothing was changed in it"
+        remedy "Save the plugin's configuration form once to have it written anew";
+    Error configuration_field(key: &str, expected: &str, found: &str)
+        "The configuration field \"{key}\" in data/config.json must be {expected}, but holds {found}"
+        remedy "Correct it in the plugin's configuration form and save";
+    Error environment_address(variable: &str)
+        "The environment variable {variable} holds no usable address"
+        remedy "Set it to an https URL (http only for this machine) or remove it";
+    Error no_http_client()
+        "The HTTP client could not be set up"
+        remedy "Correct the environment variable that the cause names, or remove it";
+    Error no_uisp_token()
+        "The field \"{FIELD_UISP_TOKEN}\" of the plugin's configuration is empty"
+        remedy "Make a token in UISP under Network, Settings, Users, API tokens (read only is enough), put it there and save";
+    Error no_uisp_address()
+        "The address of UISP is not known, so no backup can be read"
+        remedy "Save UISP's system settings once or reinstall the plugin to have the file written anew";
+    Info folder_is_source(folder: impl Display)
+        "The folder {folder} is mirrored instead of UISP's backups, because data/config.json names it as \"backupDirectory\"";
+    Error own_folder(folder: impl Display)
+        "The folder {folder}, which data/config.json names as \"backupDirectory\", contains this program's own folder, whose files must not be mirrored"
+        remedy "Name another one, or move this program's folder out of it";
+
+    // ---- the authorization ----
+
+    Info saved() "The configuration was saved";
+    Info authorized()
+        "Authorized: Dropbox accepted the access code. The refresh token is stored and the field \"{FIELD_ACCESS_CODE}\" is empty again";
+    Error no_authorization_url()
+        "The authorization URL could not be made"
+        remedy "Check the environment variables DROPBOX_API_URL and DROPBOX_WEB_URL";
+    Error code_not_used()
+        "The access code was not used, because the token that it buys could not be stored";
+    Error code_not_exchanged()
+        "The access code could not be exchanged; it stays in its field";
+    Warning code_not_exchanged_yet()
+        "The access code could not be exchanged yet; it stays in its field, and this run uses the stored authorization"
+        remedy "There is nothing to do unless this repeats";
+    Warning no_answer_after_saving()
+        "Dropbox did not answer in time, so the access code waits in its field"
+        remedy "The next run goes on with it; there is nothing to do unless this repeats";
+    Error code_refused()
+        "Dropbox refused the access code: it is wrong, was used before, has expired (codes live a few minutes), or belongs to an older authorization page"
+        means "The field \"{FIELD_ACCESS_CODE}\" was emptied"
+        remedy "Open the address below again and paste the new code soon";
+    Warning code_refused_but_stored()
+        "Dropbox refused the access code: it is wrong, was used before, has expired (codes live a few minutes), or belongs to an older authorization page"
+        means "The field \"{FIELD_ACCESS_CODE}\" was emptied. The stored authorization is used instead"
+        remedy "To authorize anew, clear the stored token and click \"Execute manually\"";
+    Error refused_code_stays()
+        "The refused access code could not be removed from the configuration";
+    Error authorization_revoked() "Dropbox no longer accepts the stored authorization";
+    Error app_unknown() "Dropbox does not know the app";
+    Error renewal_refused() "Dropbox refused to renew the access";
+    Error renewal_failed() "Dropbox could not be asked for access";
+    Warning authorization_not_stored_yet()
+        "The new authorization could not be stored yet"
+        means "It serves this run, and is stored at its end if that is possible by then";
+    Info authorization_stored() "The new authorization is stored now";
+    Error authorization_lost()
+        "The new authorization is lost, because it could not be stored"
+        remedy "Correct what keeps it from being stored, then authorize again: the log shows how";
+    Warning legacy_token()
+        "The token in the field \"{FIELD_LEGACY_TOKEN}\" is used"
+        means "Dropbox no longer issues such tokens and retires them"
+        remedy "Fill in the field \"{FIELD_APP_KEY}\", click \"Execute manually\" and follow the steps in this log; then clear the old token";
+
+    // ---- both lists and the plan ----
+
+    Info fresh_backup(source: &str) "{source} makes a fresh backup first";
+    Error no_fresh_backup()
+        "A fresh backup could not be made; those that exist are mirrored";
+    Error source_not_listed(source: &str)
+        "{source}'s list of backups could not be read, so nothing is mirrored and nothing is deleted";
+    Error mirror_not_listed()
+        "The mirror folder in Dropbox could not be listed, so nothing is mirrored";
+    Warning no_timezone(zone: &str)
+        "UISP's timezone is not known, so times are in {zone}, also in the names of new files"
+        means "Backups are recognised all the same"
+        remedy "If this repeats, set the timezone in UISP's settings";
+    Warning unusable_entry(source: &str, problem: &str)
+        "{source}'s list of backups has an entry that cannot be used: {problem}";
+    Warning unusable_entries(source: &str, remedy: &str)
+        "Because {source}'s list has entries that cannot be used, nothing is deleted in Dropbox in this run; usable backups are uploaded"
+        remedy "If this repeats, {remedy}";
+    Warning nothing_finished(source: &str)
+        "{source} lists no finished backup, so nothing is deleted in Dropbox";
+    Info planned(source: &str, finished: &str, uploads: usize, comparisons: usize, unchanged: usize)
+        "{source} has {finished}: {uploads} to upload, {comparisons} to compare, {unchanged} unchanged";
+    Warning passed_over(files: &str)
+        "Dropbox cannot hold some files of the backup folder, so they are not mirrored: {files}"
+        remedy "Rename them, or move them out of the folder";
+    Info renamed(files: &str)
+        "Dropbox takes some names of the backup folder for the same, so these files have other names there: {files}";
+    Warning sudden_shrink(name: &str, before: &str, after: &str)
+        "\"{name}\" has suddenly become much smaller: {after} instead of {before}"
+        means "It replaces the copy in Dropbox all the same"
+        remedy "Check whether it is a whole backup; if not, Dropbox keeps the larger one among the file's previous versions, as a rule for 30 days";
+    Warning unknown_copy(name: &str, there: &str, here: &str)
+        "The copy of \"{name}\" in Dropbox is not the one that this program stored there ({there} instead of {here})"
+        remedy "It is replaced now; there is nothing to do";
+    Warning emptied(files: &str)
+        "Some files of the backup folder are empty now, but not their copies in Dropbox, which stay: {files}"
+        remedy "Check the program that makes these backups, and whether its disk is full";
+    Info not_copied(reason: &str, files: &str) "Not copied, because {reason}: {files}";
+    Warning on_hold(files_are: &str, source: &str, loss: &str, names: &str, word: &str)
+        "{files_are} on hold"
+        means "{source} no longer lists their backups, but they are most of what the mirror holds, as after {loss}. Nothing of it is deleted: {names}"
+        remedy "If the backups were deleted on purpose, {word}; otherwise there is nothing to do";
+    Info never_seen(files: &str, source: &str, names: &str)
+        "Kept {files} in Dropbox that this installation never saw in {source} (from another server, or from before): {names}";
+
+    // ---- uploads, comparisons, deletions ----
+
+    Info uploaded(name: &str, size: &str, took: &str) "Uploaded \"{name}\" ({size} in {took})";
+    Info replaced(name: &str, size: &str, took: &str) "Replaced \"{name}\" ({size} in {took})";
+    Info carried_on(name: &str, held: &str)
+        "The upload of \"{name}\" goes on; Dropbox holds {held} of it already";
+    Info sent_before(name: &str)
+        "\"{name}\" was sent before; it only has to be put in its place";
+    Info begun_again(name: &str) "The upload of \"{name}\" begins again from its start";
+    Error not_uploaded(name: &str) "\"{name}\" could not be uploaded";
+    Warning left_in_use(name: &str)
+        "\"{name}\" is left for the next run, because it changed while it was read"
+        means "Nothing of it was stored, and an earlier copy in Dropbox stays"
+        remedy "There is nothing to do unless this repeats";
+    Warning damaged_copy_stays(name: &str, hash: impl Display)
+        "The damaged copy \"{name}\" (content hash {hash}) could not be removed from Dropbox"
+        remedy "The next run compares it with its backup again";
+    Info comparing_unknown(files: &str, source: &str)
+        "{files} in Dropbox will be compared with {source}'s once, because another program may have put them there";
+    Info comparing_outdated(files: &str, source: &str)
+        "{files} in Dropbox will be compared with {source}'s, because the originals have a new time but the same length";
+    Info verified(name: &str, source: &str, size: &str)
+        "Verified \"{name}\": it equals its original in {source} ({size})";
+    Warning differs(name: &str, source: &str, there: &str, here: &str)
+        "\"{name}\" in Dropbox differs from its original in {source} ({there} instead of {here})"
+        remedy "It is replaced now; there is nothing to do";
+    Error not_compared(name: &str, source: &str)
+        "\"{name}\" could not be compared with its original in {source}";
+    Info room_first() "Dropbox is full; the deletions that are due are done first";
+    Info deleted(name: &str, source: &str) "Deleted \"{name}\", which {source} no longer has";
+    Error not_deleted(name: &str) "\"{name}\" could not be deleted in Dropbox";
+    Info deletions_wait(deletions: &str)
+        "Nothing was deleted in Dropbox: {deletions} for the next run that completes";
+    Info cleanup_done() "The clean-up is done; its box in the configuration is unticked again";
+    Error cleanup_not_unticked()
+        "The clean-up is done, but its box could not be unticked"
+        remedy "Untick \"{FIELD_CONFIRM_CLEANUP}\" in the plugin's configuration and save";
+
+    // ---- the end ----
+
+    Info regular_run_carries_on()
+        "UISP is not asked to start the plugin again at once; its next regular run carries on";
+    Info asked_to_carry_on(times: u32, most: u32)
+        "UISP is asked to start the plugin again at once, so that it carries on ({times} of at most {most} times in a row)";
+    Info asked_to_start()
+        "UISP is asked to start the plugin now: the first backups are on their way within about a minute";
+    Warning not_asked_to_start()
+        "UISP could not be asked to start the plugin at once; its next regular run carries on"
+        remedy "Correct the permissions of the plugin's folder";
+    Warning monitor_not_told(host: &str)
+        "The monitoring service at {host} could not be told how this run went"
+        means "This does not affect the mirror"
+        remedy "If this repeats, compare \"{FIELD_HEALTHCHECK}\" in the plugin's configuration with the address that the service shows";
+    Info finished(parts: &str, took: &str) "Finished: {parts}, in {took}";
+    Info finished_waiting()
+        "Finished: waiting for the next step of the setup; nothing was mirrored";
+    Warning finished_early(reason: &str, parts: &str, took: &str)
+        "Finished early, because {reason}: {parts}, in {took}"
+        remedy "The next run carries on";
+    Error finished_with_errors(parts: &str, took: &str)
+        "Finished: {parts}, in {took}"
+        remedy "The errors above say what to do";
+}
+
+findings! {
+    /// What only the status page says.
+    PAGE;
+
+    Error last_run_failed() "The last run failed";
+    Error record_unreadable()
+        "The plugin's record cannot be read"
+        remedy "Correct the permissions of the plugin's data folder, so that UISP's web server can read its file record.json";
+    Warning record_damaged()
+        "The record of the last runs is damaged"
+        means "The backups are not affected. The next run writes it anew"
+        remedy "Click \"Execute manually\" on the plugin's page if you do not want to wait";
+    Error configuration_unusable() "The plugin's configuration cannot be used";
+    Warning last_run_cut_off()
+        "The last run was cut off before its end"
+        means "The host's limit of one hour, a restart, a lack of memory or a kill ended it"
+        remedy "The next run carries on; there is nothing to do unless this repeats";
+    Warning no_run_since(time: &str, interval: &str)
+        "No run since {time}"
+        means "The plugin usually runs {interval}"
+        remedy "See on the plugin's page, under System, Plugins, whether it is enabled and has an execution period, or click \"Execute manually\" there";
+    Warning no_backup(source: &str) "{source} has no finished backup";
+    Warning no_backup_since(source: &str, time: &str, interval: &str)
+        "{source} has no backup that is newer than {time}"
+        means "Usually there is a new one {interval}";
+    Warning little_space(free: &str, all: &str)
+        "Dropbox is running out of space: {free} free"
+        means "The account has {all} in all"
+        remedy "Free some space there or get more before it is full: new backups could not be uploaded then";
+    Warning legacy_token_in_use()
+        "Dropbox retires the kind of token that is in use"
+        means "The token in the field \"{FIELD_LEGACY_TOKEN}\" works for now";
+    Info going_on(hint: &str) "A run is going on" remedy "{hint}";
+    Info never_run()
+        "The plugin has not run yet"
+        remedy "Set its execution period to 24 hours, or click \"Execute manually\" on its page, under System, Plugins";
+    Info left_over(things: &str)
+        "The last run had to end before everything was done: {things} left"
+        remedy "The next run carries on where it stopped; there is nothing to do";
+}
+
+findings! {
+    /// What only commands say.
+    COMMANDS;
+
+    Error app_key_missing()
+        "No Dropbox app is set up yet"
+        remedy "Put its key into the field \"{FIELD_APP_KEY}\" of the plugin's configuration, save and execute the plugin; its log explains each step";
+    Error access_not_allowed()
+        "Nobody has allowed access to Dropbox yet"
+        remedy "Execute the plugin; its log then shows an address to open and what to do with the code that it gives";
+    Error code_waits()
+        "The code in the field \"{FIELD_ACCESS_CODE}\" has not been exchanged yet, and only a run does that"
+        remedy "Execute the plugin soon: codes expire after a few minutes";
+    Error app_key_not_given()
+        "No app key is stored yet"
+        remedy "Give it with --app-key; it stands on the Settings tab of your app at {APP_CONSOLE}";
+    Error no_code_given()
+        "No code was given"
+        remedy "Run the command again; the address stays the same";
+    Error nothing_authorized()
+        "Nothing was authorized"
+        remedy "Run the command again; the address stays the same";
+    Error run_goes_on()
+        "A run is going on, or the lock cannot be taken"
+        remedy "Try again when the run has ended";
+    Error configuration_unwritable(file: &str)
+        "The configuration {file} cannot be written"
+        means "Its old content is unchanged"
+        remedy "Free disk space or correct the permissions of the plugin's data folder";
+    Error output_not_written() "The output could not be written";
+    Error lists_not_read() "The two lists could not be read";
+    Error mirror_folder_not_listed() "The mirror folder in Dropbox could not be listed";
+    Error backups_not_listed(source: &str) "{source}'s list of backups could not be read";
+    Error nothing_downloads() "Nothing can be downloaded";
+    Error not_downloaded(name: &str) "\"{name}\" could not be downloaded";
+    Error backup_unreadable() "its backup could not be read";
+    Error copy_unreadable() "it could not be downloaded";
+
+    // ---- what `check` finds ----
+
+    Error broken(what: impl Display) "{what}";
+    Error no_folder(folder: &str)
+        "{folder} is not a folder"
+        remedy "Remove it; the plugin makes it anew";
+    Error folder_missing(folder: &str)
+        "{folder} cannot be found"
+        remedy "Name the plugin's folder, which has data/ in it, with --root; or execute the plugin once, which makes it";
+    Error folder_unwritable(folder: &str, owner: u32)
+        "Nothing can be written into {folder}"
+        remedy "Free disk space or correct its permissions; it belongs to user {owner}";
+    Error foreign_owner(file: impl Display, folder: &str, owner: u32)
+        "{file} does not belong to the owner of {folder}, user {owner}, who may be unable to use it"
+        remedy "Give it to that user: chown {owner} {file}";
+    Error no_answer_in_time()
+        "UISP gave no complete answer in time"
+        remedy "Check that UISP is running and not overloaded";
+    Error unusable_row(problem: &str, remedy: &str)
+        "An entry cannot be used: {problem}"
+        means "Nothing is deleted while it is there; usable backups are uploaded all the same"
+        remedy "If this does not pass, {remedy}";
+    Error no_finished_backup() "There is no finished backup in it";
+    Error wrong_clock(off: &str, direction: &str)
+        "This machine's clock is {off} {direction} Dropbox's"
+        remedy "Set it right, and let NTP keep it right: certificates, and the days for which deleted backups are kept, depend on it";
+    Error permission_unknown() "It could not be found out whether it is granted";
+    Error permission_missing(purpose: &str) "missing; {purpose}";
+    Error no_word_on_probe()
+        "Dropbox did not say whether it stored a file"
+        remedy "Try again";
+    Error probe_stays(path: &str)
+        "The probe file {path} may still be in Dropbox"
+        remedy "Remove it there";
+    Error no_space_for_one(told: &str)
+        "{told}, which is less than one backup"
+        remedy "Free some space in Dropbox or get more";
+}

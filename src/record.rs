@@ -1,0 +1,193 @@
+//! `data/record.json`: what is only looked at. The newest runs, what both lists showed and what became of it since,
+//! the space, the address to open. Nothing is decided by it, and losing it costs nothing; the status page reads this
+//! file alone.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::findings::Finding;
+use crate::plugin::{self, atomic};
+use crate::row::{Decision, Reason, Row};
+
+/// Version of the format that this program writes.
+const VERSION: u32 = 1;
+/// Largest record that is read; the bounds below keep it under two megabytes.
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Runs that are kept.
+const RUNS_MAX: usize = 60;
+/// Rows that are kept one by one: the newest.
+const ROWS_MAX: usize = 1000;
+/// Findings that are kept of an older run: what went wrong in the first place.
+const OLD_FINDINGS_MAX: usize = 1;
+
+/// Everything that is recorded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    version: u32,
+    #[serde(skip)]
+    path: PathBuf,
+    /// IANA name of the host's timezone.
+    pub timezone: Option<String>,
+    /// The address that the admin was last asked to open, until somebody did.
+    pub authorization: Option<ShownAddress>,
+    /// The account's space, where the authorization lets the plugin know it.
+    pub space: Option<Space>,
+    /// The newest runs, oldest first.
+    pub runs: VecDeque<RunRecord>,
+    /// What the newest run that could read both lists found.
+    pub lists: Option<Lists>,
+}
+
+/// An authorization URL; its challenge is no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownAddress {
+    /// The app that it was made for.
+    pub app_key: String,
+    /// The address.
+    pub url: String,
+}
+
+/// Space in the Dropbox account at one time, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Used.
+    pub used: u64,
+    /// What there is in all.
+    pub allocated: u64,
+    /// When Dropbox said so.
+    pub asked_at: DateTime<Utc>,
+}
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub seconds: u64,
+    /// Files sent.
+    pub uploaded: u64,
+    /// Bytes of the files sent.
+    pub uploaded_bytes: u64,
+    /// Files deleted.
+    pub deleted: u64,
+    /// Things left for the next run.
+    pub left: u64,
+    /// What deserves attention; of older runs, only what went wrong first.
+    pub findings: Vec<Finding>,
+}
+
+/// What both lists showed, and what became of it since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lists {
+    /// When they were read.
+    pub taken_at: DateTime<Utc>,
+    /// The newest rows, without foreign files.
+    pub rows: Vec<Row>,
+    /// How many rows there are in all.
+    pub rows_count: usize,
+    /// Finished backups of the source.
+    pub finished: usize,
+    /// How many of them have a file in Dropbox.
+    pub stored: usize,
+    /// Files that wait for the admin's word.
+    pub on_hold: usize,
+}
+
+/// Why there is a record that cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// The system does not let us read it.
+    Unreadable,
+    /// It cannot be understood; the next run writes it anew.
+    Damaged,
+}
+
+impl RunRecord {
+    /// Whether everything was done that was to be done.
+    pub fn succeeded(&self) -> bool {
+        self.errors().next().is_none()
+    }
+
+    /// What went wrong.
+    pub fn errors(&self) -> impl DoubleEndedIterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.is_error())
+    }
+}
+
+impl Lists {
+    /// What `rows` show, newest first.
+    pub fn new(rows: &[Row], taken_at: DateTime<Utc>) -> Self {
+        let own = || rows.iter().filter(|row| row.id.is_some() && !row.is_gone());
+        let finished = || {
+            own().filter(|row| {
+                row.finished().is_some() && row.decision != Decision::Keep(Reason::Duplicate)
+            })
+        };
+        Self {
+            taken_at,
+            rows: own().take(ROWS_MAX).cloned().collect(),
+            rows_count: own().count(),
+            finished: finished().count(),
+            stored: finished().filter(|row| row.file.is_some()).count(),
+            on_hold: own()
+                .filter(|row| row.decision == Decision::Keep(Reason::OnHold))
+                .count(),
+        }
+    }
+}
+
+impl Record {
+    /// The record for a run to go on with: empty where there is none that can be used.
+    pub fn open(path: &Path) -> Self {
+        let record = Self::read(path).unwrap_or_default();
+        Self {
+            version: VERSION,
+            path: path.to_owned(),
+            ..record
+        }
+    }
+
+    /// Reads the record; an empty one if there is none.
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn read(path: &Path) -> Result<Self, Unusable> {
+        let content = match plugin::read(path, BYTES_MAX) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(_) => return Err(Unusable::Unreadable),
+        };
+        let record: Self = serde_json::from_slice(&content).map_err(|_| Unusable::Damaged)?;
+        match record.version {
+            VERSION => Ok(record),
+            _ => Err(Unusable::Damaged),
+        }
+    }
+
+    /// Writes it where it was opened.
+    ///
+    /// # Errors
+    /// If it cannot be written; the file's old content is whole then.
+    pub fn save(&self) -> io::Result<()> {
+        atomic::write(&self.path, &serde_json::to_vec(self)?)
+    }
+
+    /// Adds a run and drops the oldest beyond the bound, and the details of the one before.
+    pub fn add_run(&mut self, run: RunRecord) {
+        if let Some(last) = self.runs.back_mut() {
+            last.findings
+                .sort_by_key(|finding| std::cmp::Reverse(finding.level));
+            last.findings.truncate(OLD_FINDINGS_MAX);
+        }
+        self.runs.push_back(run);
+        while self.runs.len() > RUNS_MAX {
+            self.runs.pop_front();
+        }
+    }
+}

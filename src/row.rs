@@ -1,0 +1,172 @@
+//! One row for each backup and each file in the mirror folder: what the source lists, what Dropbox has, and
+//! what a run does about it and why. Pure.
+//!
+//! The planner makes rows; run, dry run, `list`, `verify`, log, page and record read them.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::backup_id::BackupId;
+use crate::dropbox::files::FileMetadata;
+use crate::source::Backup;
+use crate::zone::Zone;
+
+/// A backup, its file in the mirror folder, or both.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Name of the file below the mirror folder, or the one that it would get.
+    pub name: String,
+    /// Id of the backup; none for a foreign file.
+    pub id: Option<BackupId>,
+    /// What the source lists.
+    pub backup: Option<Backup>,
+    /// What is in the mirror folder.
+    pub file: Option<FileMetadata>,
+    /// When this very file was found equal to this version of its backup.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// What a run does about it.
+    pub decision: Decision,
+}
+
+/// What a run does about a row, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Nothing: the file equals its backup.
+    Mirrored,
+    /// It is sent.
+    Upload,
+    /// The file is replaced: it has another length than its backup.
+    Replace(Origin),
+    /// The file is compared with its backup, and replaced if it differs.
+    Compare(Origin),
+    /// The file is deleted, once everything else has succeeded.
+    Delete {
+        /// Since when the source has not listed its backup any more.
+        missing_since: DateTime<Utc>,
+    },
+    /// The file stays although the source has no finished backup that needs it.
+    Keep(Reason),
+    /// Nothing yet: the source has not finished the backup, and there is no file.
+    Wait,
+    /// Nothing: the file is not the mirror's.
+    Foreign,
+}
+
+/// What is known of a file that is not the present version of its backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It equals an earlier version of its backup.
+    Outdated,
+    /// It was verified once, and has changed in Dropbox since.
+    Changed,
+    /// Nobody knows where it is from.
+    Unknown,
+}
+
+/// Why a managed file stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Rule 2 or 4: the list cannot be trusted that far.
+    ListUnfit,
+    /// Rule 3: the source names it, but not as finished.
+    Unfinished,
+    /// Rule 3: the backup is mirrored in another file.
+    Duplicate,
+    /// Rule 5: this installation never saw it at the source.
+    NeverSeen,
+    /// Rule 7: it stays until then.
+    RetainedUntil(DateTime<Utc>),
+    /// Rule 8: it waits for the admin's word.
+    OnHold,
+}
+
+impl Row {
+    /// The backup, if it is finished.
+    pub fn finished(&self) -> Option<&Backup> {
+        self.backup.as_ref().filter(|backup| backup.finished)
+    }
+
+    /// Whether nothing is left of it: the file was deleted, and there is no backup.
+    pub fn is_gone(&self) -> bool {
+        self.backup.is_none() && self.file.is_none()
+    }
+
+    /// The lengths before and after, if the backup became less than half as long since it was copied:
+    /// the program that makes it may have failed.
+    pub fn sudden_shrink(&self) -> Option<(u64, u64)> {
+        if self.decision != Decision::Replace(Origin::Outdated) {
+            return None;
+        }
+        let before = self.file.as_ref()?.size;
+        let after = self.backup.as_ref()?.version?.bytes;
+        (after < before.div_ceil(2)).then_some((before, after))
+    }
+}
+
+impl Decision {
+    /// The word for it, in lists and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Mirrored => "mirrored",
+            Self::Upload => "upload",
+            Self::Replace(_) => "replace",
+            Self::Compare(_) => "compare",
+            Self::Delete { .. } => "delete",
+            Self::Keep(_) => "kept",
+            Self::Wait => "unfinished",
+            Self::Foreign => "foreign",
+        }
+    }
+
+    /// Why, for people; none where the word says it all.
+    pub fn reason(self, zone: Zone) -> Option<String> {
+        let time = |time: DateTime<Utc>| zone.local(time).format("%Y-%m-%d %H:%M").to_string();
+        Some(match self {
+            Self::Mirrored | Self::Wait | Self::Foreign => return None,
+            Self::Upload => "it is not in Dropbox".into(),
+            Self::Replace(origin) | Self::Compare(origin) => origin.text().into(),
+            Self::Delete { missing_since } => {
+                format!("its backup is gone, first missed {}", time(missing_since))
+            }
+            Self::Keep(reason) => match reason {
+                Reason::ListUnfit => "the list of backups cannot be trusted that far".into(),
+                Reason::Unfinished => "its backup is listed, but not as finished".into(),
+                Reason::Duplicate => "another file holds its backup already".into(),
+                Reason::NeverSeen => "this installation never saw its backup listed".into(),
+                Reason::RetainedUntil(until) => {
+                    format!("its backup is gone; it stays until {}", time(until))
+                }
+                Reason::OnHold => {
+                    "on hold, because most of the mirror would be deleted; \"Confirm clean-up\" lets it go".into()
+                }
+            },
+        })
+    }
+}
+
+impl Origin {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Outdated => "its backup has changed since",
+            Self::Changed => "it has changed in Dropbox since it was verified",
+            Self::Unknown => "this installation has not compared it with its backup yet",
+        }
+    }
+}
+
+impl Reason {
+    /// The word for it, in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ListUnfit => "list_unfit",
+            Self::Unfinished => "unfinished",
+            Self::Duplicate => "duplicate",
+            Self::NeverSeen => "never_seen",
+            Self::RetainedUntil(_) => "retained",
+            Self::OnHold => "on_hold",
+        }
+    }
+}
