@@ -308,6 +308,7 @@ fn listing(walk: &Walk, now: DateTime<Utc>) -> (Listing, BTreeMap<BackupId, (Pat
         problems: problems.finish(),
         passed_over: passed_over.finish(),
         renamed: renamed.finish(),
+        ..Listing::default()
     };
     (listing, places)
 }

@@ -6,6 +6,7 @@ pub mod rows;
 pub mod uisp;
 
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -45,6 +46,36 @@ pub struct Listing {
     pub passed_over: Vec<String>,
     /// What has a different name in Dropbox than at the source, and which, one text each.
     pub renamed: Vec<String>,
+    /// What was met and could not be taken: copies that could be it stay.
+    pub doubts: Vec<Doubt>,
+    /// Words for the state of a backup that nobody has documented, each with the backup's id.
+    pub unknown_states: Vec<String>,
+    /// The folder that was listed; none for UISP.
+    pub origin: Option<Origin>,
+}
+
+/// Something in a folder that could not be taken: a link, a name that Dropbox cannot hold, something that
+/// cannot be opened. Nobody knows what it holds, so it may be any backup at its path, below it, or of its length
+/// beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doubt {
+    /// Its path as [`BackupId::key`] has it, as far as that can be said; empty for the whole folder.
+    pub key: String,
+    /// Its length, if it is a file.
+    pub bytes: Option<u64>,
+    /// What it is and why it was not taken: `"db" is a link`.
+    pub text: String,
+    /// Nothing is missing from the mirror because of it: a link to something that is mirrored itself.
+    pub is_harmless: bool,
+}
+
+/// Which folder it is that was listed: what was remembered of another one does not count for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Its path without any link.
+    pub folder: PathBuf,
+    /// The file system that it is on, by its own number.
+    pub file_system: u64,
 }
 
 /// A backup's content on its way.

@@ -209,7 +209,7 @@ fn causes() -> Vec<String> {
         source::Error::TooSlow { read: 0 },
         source::Error::CreationFailed,
         source::Error::CreationTooSlow,
-        source::Error::Changed,
+        source::Error::OtherContent,
         source::Error::Unreadable {
             path: value(),
             cause: io(),
@@ -258,7 +258,7 @@ fn causes() -> Vec<String> {
             route,
             cause: value(),
         },
-        dropbox::Error::Changed,
+        dropbox::Error::OtherVersion,
         dropbox::Error::Unfinished { route },
         dropbox::Error::Stopped(reason),
     ];
@@ -286,7 +286,7 @@ fn is_listed_source(error: &source::Error) {
         | TooSlow { .. }
         | CreationFailed
         | CreationTooSlow
-        | Changed
+        | OtherContent
         | Unreadable { .. }
         | InUse
         | Stopped(_) => {}
@@ -308,7 +308,7 @@ fn is_listed_answer(error: &dropbox::Error) {
         | Route { .. }
         | Rejected { .. }
         | Malformed { .. }
-        | Changed
+        | OtherVersion
         | Unfinished { .. }
         | Stopped(_) => {}
     }

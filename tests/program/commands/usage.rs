@@ -76,7 +76,7 @@ fn wrong_usage_ends_with_two_and_a_hint() {
         (&["download"], "operand"),
         (&["download", "a", "b", "c"], "c"),
         (&["status", "--root"], "--root"),
-        (&["--root", "/nowhere/at/all", "status"], "no folder"),
+        (&["--root", "/nowhere/at/all", "status"], "not a folder"),
     ] {
         let told = program(arguments);
         assert_eq!(told.code, Some(2), "{arguments:?} {told:?}");
