@@ -30,6 +30,9 @@ pub enum Level {
     Info,
     /// Something deserves attention, although the work went on.
     Warning,
+    /// The source may have something that the mirror lacks, through no failure of the run. A WARNING for
+    /// people; the mirror is not well.
+    Gap,
     /// Something was not done.
     Error,
 }
@@ -39,7 +42,7 @@ impl Level {
     pub fn mark(self) -> &'static str {
         match self {
             Self::Info => "",
-            Self::Warning => "WARNING: ",
+            Self::Warning | Self::Gap => "WARNING: ",
             Self::Error => "ERROR: ",
         }
     }
@@ -141,7 +144,7 @@ impl Finding {
     pub fn log(&self) {
         let level = match self.level {
             Level::Info => log::Level::Info,
-            Level::Warning => log::Level::Warn,
+            Level::Warning | Level::Gap => log::Level::Warn,
             Level::Error => log::Level::Error,
         };
         log::log!(level, "{}", self.line());
@@ -183,6 +186,7 @@ pub struct Findings(Mutex<Kept>);
 struct Kept {
     findings: Vec<Finding>,
     errors: usize,
+    gaps: usize,
 }
 
 impl Findings {
@@ -194,6 +198,7 @@ impl Findings {
         }
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.errors += usize::from(finding.level == Level::Error);
+        kept.gaps += usize::from(finding.level == Level::Gap);
         if kept.findings.len() < KEPT_MAX {
             kept.findings.push(finding.fit_to_keep());
         }
@@ -212,6 +217,11 @@ impl Findings {
     /// How many things failed.
     pub fn errors(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).errors
+    }
+
+    /// How much was found that the mirror may lack.
+    pub fn gaps(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).gaps
     }
 
     /// The warnings and errors so far.

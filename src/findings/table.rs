@@ -189,16 +189,16 @@ findings! {
         "UISP's timezone is not known, so times are in {zone}, also in the names of new files"
         means "Backups are recognised all the same"
         remedy "If this repeats, set the timezone in UISP's settings";
-    Warning unusable_entry(source: &str, problem: &str)
+    Gap unusable_entry(source: &str, problem: &str)
         "{source}'s list of backups has an entry that cannot be used: {problem}";
-    Warning unusable_entries(source: &str, remedy: &str)
+    Gap unusable_entries(source: &str, remedy: &str)
         "Because {source}'s list has entries that cannot be used, nothing is deleted in Dropbox in this run; usable backups are uploaded"
         remedy "If this repeats, {remedy}";
-    Warning nothing_finished(source: &str)
+    Gap nothing_finished(source: &str)
         "{source} lists no finished backup, so nothing is deleted in Dropbox";
     Info planned(source: &str, finished: &str, uploads: usize, comparisons: usize, unchanged: usize)
         "{source} has {finished}: {uploads} to upload, {comparisons} to compare, {unchanged} unchanged";
-    Warning passed_over(files: &str)
+    Gap passed_over(files: &str)
         "Dropbox cannot hold some files of the backup folder, so they are not mirrored: {files}"
         remedy "Rename them, or move them out of the folder";
     Info renamed(files: &str)
@@ -210,7 +210,7 @@ findings! {
     Warning unknown_copy(name: &str, there: &str, here: &str)
         "The copy of \"{name}\" in Dropbox is not the one that this program stored there ({there} instead of {here})"
         remedy "It is replaced now; there is nothing to do";
-    Warning emptied(files: &str)
+    Gap emptied(files: &str)
         "Some files of the backup folder are empty now, but not their copies in Dropbox, which stay: {files}"
         remedy "Check the program that makes these backups, and whether its disk is full";
     Info not_copied(reason: &str, files: &str) "Not copied, because {reason}: {files}";
@@ -231,7 +231,7 @@ findings! {
         "\"{name}\" was sent before; it only has to be put in its place";
     Info begun_again(name: &str) "The upload of \"{name}\" begins again from its start";
     Error not_uploaded(name: &str) "\"{name}\" could not be uploaded";
-    Warning left_in_use(name: &str)
+    Gap left_in_use(name: &str)
         "\"{name}\" is left for the next run, because it changed while it was read"
         means "Nothing of it was stored, and an earlier copy in Dropbox stays"
         remedy "There is nothing to do unless this repeats";

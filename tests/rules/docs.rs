@@ -79,7 +79,7 @@ fn program_messages() -> impl Iterator<Item = Message> {
     table::LOG.iter().filter_map(|entry| {
         let level = match entry.level {
             Level::Info => return None,
-            Level::Warning => "WARNING",
+            Level::Warning | Level::Gap => "WARNING",
             Level::Error => "ERROR",
         };
         let text = normalised(entry.happened);

@@ -54,7 +54,7 @@ impl From<Finding> for Notice {
     fn from(finding: Finding) -> Self {
         let tone = match finding.level {
             Level::Error => Tone::Bad,
-            Level::Warning => Tone::Warning,
+            Level::Warning | Level::Gap => Tone::Warning,
             Level::Info => Tone::Busy,
         };
         Self::new(tone, &finding)
@@ -160,7 +160,8 @@ fn warnings(record: &Record) -> impl Iterator<Item = Notice> {
     let findings = record.runs.back().into_iter().flat_map(|run| &run.findings);
     findings
         .filter(move |finding| {
-            finding.level == Level::Warning && !said_here.contains(&&*finding.code)
+            matches!(finding.level, Level::Warning | Level::Gap)
+                && !said_here.contains(&&*finding.code)
         })
         .take(FINDINGS_MAX)
         .cloned()
