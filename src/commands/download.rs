@@ -99,9 +99,9 @@ fn run(call: &Call) -> Result<End, Failure> {
     let naming = survey::naming(&settings, Zone::UTC);
     let mut attempt = 1;
     loop {
-        let files = survey::list(&dropbox, &settings)
+        let listed = survey::list(&dropbox, &settings)
             .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
-        let file = choose(&files, &wanted, naming)?;
+        let file = choose(&listed.files, &wanted, naming)?;
         let path = format!("{}/{}", settings.mirror_folder, file.name);
         let content = Content {
             dropbox: &dropbox,

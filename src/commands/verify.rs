@@ -74,13 +74,13 @@ fn run(call: &Call) -> Result<End, Failure> {
     let settings = call.settings()?;
     let memory = call.memory()?;
     let dropbox = call.connect(&settings, &stop)?;
-    let files = survey::list(&dropbox, &settings)
+    let listed = survey::list(&dropbox, &settings)
         .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
     let mut origin = Origin::find(call, &settings, &stop);
     let zone = memory.zone();
     let plan = survey::plan(
         &origin.listing,
-        &files,
+        &listed.files,
         &memory,
         &settings,
         zone,

@@ -38,11 +38,18 @@ impl View {
             let finding = table::backups_not_listed(source.kind().name_at_start());
             finding.explained(&error, advice::listing(&error))
         })?;
-        let files = survey
-            .files
+        let mirrored = survey
+            .mirrored
             .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
         let zone = survey.timezone.unwrap_or_else(|_| memory.zone());
-        let plan = survey::plan(&listing, &files, &memory, &settings, zone, clock::now());
+        let plan = survey::plan(
+            &listing,
+            &mirrored.files,
+            &memory,
+            &settings,
+            zone,
+            clock::now(),
+        );
         Ok(Self {
             remarks: remarks(&plan, &listing, source.kind()),
             listing,

@@ -125,6 +125,17 @@ pub struct RouteFailure {
     pub correct_offset: Option<u64>,
 }
 
+/// What is in the way of a file that should be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// A file at its path, another one or another version than the one that may be replaced.
+    File,
+    /// A folder at its path.
+    Folder,
+    /// A file where one of the folders above it should be.
+    FileAbove,
+}
+
 impl RouteFailure {
     /// Parses the value of `error`, however it is nested: a member's value stands under a key named
     /// like its tag, a struct's fields stand beside the tag, `files/upload` uses `reason`.
@@ -271,7 +282,39 @@ impl Error {
 
     /// Whether the account is full.
     pub fn is_out_of_space(&self) -> bool {
-        matches!(self, Self::Route { failure, .. } if failure.has("insufficient_space"))
+        matches!(self, Self::Route { failure, .. } if failure.has("insufficient_space") || failure.has("insufficient_quota"))
+    }
+
+    /// What is in the way of the file, if that is why it was refused.
+    pub fn conflict(&self) -> Option<Conflict> {
+        let Self::Route { failure, .. } = self else {
+            return None;
+        };
+        let tags = failure.tags.iter().map(String::as_str);
+        let mut with = tags.skip_while(|tag| *tag != "conflict").skip(1);
+        if !failure.has("conflict") {
+            return None;
+        }
+        match with.next() {
+            Some("folder") => Some(Conflict::Folder),
+            Some("file_ancestor") => Some(Conflict::FileAbove),
+            _ => Some(Conflict::File),
+        }
+    }
+
+    /// Whether the name of the file is what Dropbox refuses: no other try stores it there.
+    pub fn is_name_refused(&self) -> bool {
+        const OF_NAMES: [&str; 3] = ["malformed_path", "disallowed_name", "restricted_content"];
+        matches!(self, Self::Route { failure, .. } if OF_NAMES.iter().any(|tag| failure.has(tag)))
+    }
+
+    /// Whether the call may have been carried out all the same.
+    pub fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Network { .. } | Self::Server { .. } | Self::Malformed { .. } => true,
+            Self::Route { failure, .. } => failure.has("internal_error"),
+            _ => false,
+        }
     }
 
     /// Whether no upload of this run can succeed, so that none needs to be tried.

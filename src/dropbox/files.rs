@@ -2,6 +2,7 @@
 //!
 //! Source of names and rules: <https://github.com/dropbox/dropbox-api-spec/blob/main/files.stone>.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::content_hash::ContentHash;
+use super::error::Conflict;
 use super::{Dropbox, Error};
 use crate::http::Body;
 use crate::http::retry::{Retry, Retryable, next_wait};
@@ -44,6 +46,17 @@ pub struct ListedFile {
     pub name: String,
     /// What is stored there.
     pub metadata: FileMetadata,
+}
+
+/// What there is below a folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// The files.
+    pub files: Vec<ListedFile>,
+    /// The folders, by their paths below the listed one.
+    pub folders: Vec<String>,
+    /// When Dropbox began to answer, by its own clock.
+    pub time: Option<DateTime<Utc>>,
 }
 
 /// How a commit treats what is already at its path. Identical content is never a conflict.
@@ -115,6 +128,11 @@ struct SessionStarted {
 }
 
 #[derive(Deserialize)]
+struct Relocated {
+    metadata: WireEntry,
+}
+
+#[derive(Deserialize)]
 struct Batch {
     entries: Vec<Value>,
 }
@@ -129,14 +147,15 @@ pub enum Depth {
 }
 
 impl Dropbox {
-    /// All files in `folder` (`""` is the root), page by page to the end.
+    /// What there is in `folder` (`""` is the root), page by page to the end. What a later page says of a path
+    /// counts, not what an earlier one said: something may change while the pages are read.
     ///
     /// A folder that does not exist yet is empty, except for the root, which exists. A listing that broke off in the middle is an
     /// error, never a shorter listing.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn list_folder(&self, folder: &str, depth: Depth) -> Result<Vec<ListedFile>, Error> {
+    pub fn list_folder(&self, folder: &str, depth: Depth) -> Result<Listed, Error> {
         const LIST: &str = "files/list_folder";
         const CONTINUE: &str = "files/list_folder/continue";
         // `reset` and `path` errors of `continue` mean: start over, twice at most.
@@ -145,27 +164,21 @@ impl Dropbox {
             starts += 1;
             let recursive = depth == Depth::Subfolders;
             let argument = json!({"path": folder, "recursive": recursive, "limit": 2000});
-            let mut page: WirePage = match self.rpc(LIST, &argument) {
-                Ok(page) => page,
+            let (mut page, time): (WirePage, _) = match self.dated_rpc(LIST, &argument) {
+                Ok(answer) => answer,
                 // The root is always there; what says otherwise is a fault.
-                Err(error) if error.is_not_found() && !folder.is_empty() => return Ok(Vec::new()),
+                Err(error) if error.is_not_found() && !folder.is_empty() => {
+                    return Ok(Listed::default());
+                }
                 Err(error) => return Err(error),
             };
-            let mut files = Vec::new();
+            let mut tree = Tree::new(folder, recursive);
             for _ in 0..PAGES_MAX {
-                for mut entry in page.entries {
-                    let name = if recursive {
-                        path_below(folder, &entry)
-                    } else {
-                        entry.name.take()
-                    };
-                    if let Some(metadata) = entry.into_file(LIST)? {
-                        let name = name.ok_or_else(|| missing(LIST, "name"))?;
-                        files.push(ListedFile { name, metadata });
-                    }
+                for entry in page.entries {
+                    tree.take(entry)?;
                 }
                 if !page.has_more {
-                    return Ok(files);
+                    return Ok(tree.listed(time));
                 }
                 page = match self.rpc(CONTINUE, &json!({"cursor": page.cursor})) {
                     Ok(page) => page,
@@ -195,6 +208,41 @@ impl Dropbox {
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Has Dropbox copy the file at `from` to `to`, where nothing may be. A copy that is there already, because
+    /// an earlier answer was lost, counts as made now.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing that was at `to` is changed.
+    pub fn copy_file(&self, from: &str, to: &str) -> Result<FileMetadata, Error> {
+        const ROUTE: &str = "files/copy_v2";
+        let argument = json!({"from_path": from, "to_path": to, "autorename": false});
+        let error = match self.rpc::<Relocated>(ROUTE, &argument) {
+            Ok(copied) => {
+                let file = copied.metadata.into_file(ROUTE)?;
+                return file.ok_or_else(|| missing(ROUTE, "content: it is no file"));
+            }
+            Err(error) => error,
+        };
+        if error.conflict() == Some(Conflict::File) || error.leaves_doubt() {
+            let (original, copy) = (self.file_metadata(from)?, self.file_metadata(to)?);
+            if let (Some(original), Some(copy)) = (original, copy)
+                && original.content_hash.is_some()
+                && original.content_hash == copy.content_hash
+            {
+                return Ok(copy);
+            }
+        }
+        Err(error)
+    }
+
+    /// Makes the version `rev` of the file at `path` the current one again.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn restore(&self, path: &str, rev: &str) -> Result<FileMetadata, Error> {
+        self.rpc("files/restore", &json!({"path": path, "rev": rev}))
     }
 
     /// Whether there is a folder at `path`; the root (`""`) is always there.
@@ -408,12 +456,88 @@ fn parse_file(route: &'static str, entry: Value) -> Result<FileMetadata, Error> 
     })
 }
 
-/// An entry's path below the listed folder; that of the folder itself is empty.
-fn path_below(folder: &str, entry: &WireEntry) -> Option<String> {
-    let path = entry.path_display.as_ref().or(entry.path_lower.as_ref())?;
-    // Counted, not compared: the letter case of the folders in a displayed path is not certain.
-    let above = folder.split('/').count();
-    Some(path.split('/').skip(above).collect::<Vec<_>>().join("/"))
+/// A listing in the making.
+struct Tree<'a> {
+    folder: &'a str,
+    recursive: bool,
+    /// By paths whose letter case Dropbox has made one; `None` for a folder.
+    entries: BTreeMap<String, (String, Option<FileMetadata>)>,
+}
+
+impl<'a> Tree<'a> {
+    fn new(folder: &'a str, recursive: bool) -> Self {
+        Self {
+            folder,
+            recursive,
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an entry in, in place of what an earlier one said of its path and, unless it is a folder, of
+    /// everything below it.
+    fn take(&mut self, entry: WireEntry) -> Result<(), Error> {
+        const ROUTE: &str = "files/list_folder";
+        let is_folder = match entry.tag.as_str() {
+            "file" | "deleted" => false,
+            "folder" => true,
+            // Whatever Dropbox may list one day.
+            _ => return Ok(()),
+        };
+        let name = self.name_of(&entry).ok_or_else(|| missing(ROUTE, "name"))?;
+        let key = entry.path_lower.clone();
+        let key = key.unwrap_or_else(|| name.to_lowercase());
+        // A file that has become a folder need not be told by itself.
+        for (end, _) in key.match_indices('/') {
+            if matches!(self.entries.get(&key[..end]), Some((_, Some(_)))) {
+                self.entries.remove(&key[..end]);
+            }
+        }
+        if !is_folder {
+            let below = format!("{key}/");
+            // In the order of keys, what is below stands in a row.
+            let gone = self.entries.range(below.clone()..).map(|(key, _)| key);
+            let gone: Vec<String> = gone
+                .take_while(|key| key.starts_with(&below))
+                .cloned()
+                .collect();
+            gone.iter().for_each(|key| drop(self.entries.remove(key)));
+        }
+        if entry.tag == "deleted" {
+            self.entries.remove(&key);
+            return Ok(());
+        }
+        let file = entry.into_file(ROUTE)?;
+        // The listed folder itself is among its entries.
+        if !name.is_empty() {
+            self.entries.insert(key, (name, file));
+        }
+        Ok(())
+    }
+
+    /// An entry's path below the listed folder; that of the folder itself is empty.
+    fn name_of(&self, entry: &WireEntry) -> Option<String> {
+        if !self.recursive && entry.name.is_some() {
+            return entry.name.clone();
+        }
+        let path = entry.path_display.as_ref().or(entry.path_lower.as_ref())?;
+        // Counted, not compared: the letter case of the folders in a displayed path is not certain.
+        let above = self.folder.split('/').count();
+        Some(path.split('/').skip(above).collect::<Vec<_>>().join("/"))
+    }
+
+    fn listed(self, time: Option<DateTime<Utc>>) -> Listed {
+        let mut listed = Listed {
+            time,
+            ..Listed::default()
+        };
+        for (name, file) in self.entries.into_values() {
+            match file {
+                Some(metadata) => listed.files.push(ListedFile { name, metadata }),
+                None => listed.folders.push(name),
+            }
+        }
+        listed
+    }
 }
 
 impl WireEntry {
@@ -436,5 +560,73 @@ fn missing(route: &'static str, field: &str) -> Error {
     Error::Malformed {
         route,
         cause: format!("a file has no {field}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a listing comes to; entries are a tag and a path.
+    fn listed(folder: &str, entries: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
+        let mut tree = Tree::new(folder, true);
+        for (number, (tag, path)) in entries.iter().enumerate() {
+            let entry = json!({
+                ".tag": tag,
+                "path_lower": path.to_lowercase(),
+                "path_display": path,
+                "rev": format!("{number:09}"),
+                "size": 1,
+            });
+            tree.take(serde_json::from_value(entry).unwrap()).unwrap();
+        }
+        let Listed { files, folders, .. } = tree.listed(None);
+        let with_rev = |file: ListedFile| {
+            let rev = file.metadata.rev.trim_start_matches('0').to_owned();
+            format!("{} {rev}", file.name)
+        };
+        (files.into_iter().map(with_rev).collect(), folders)
+    }
+
+    #[test]
+    fn later_pages_correct_earlier_ones() {
+        let files = |entries: &[_]| listed("", entries).0;
+        let moved = [
+            ("file", "/a"),
+            ("file", "/b"),
+            ("deleted", "/A"),
+            ("file", "/c"),
+        ];
+        assert_eq!(files(&moved), ["b 1", "c 3"]);
+        assert_eq!(files(&[("file", "/a"), ("file", "/A")]), ["A 1"]);
+        let all_gone = [
+            ("folder", "/d"),
+            ("file", "/d/a"),
+            ("file", "/d-1"),
+            ("deleted", "/d"),
+        ];
+        assert_eq!(listed("", &all_gone), (vec!["d-1 2".into()], vec![]));
+        let a_folder_now = [("file", "/d"), ("folder", "/d"), ("file", "/d/a")];
+        assert_eq!(
+            listed("", &a_folder_now),
+            (vec!["d/a 2".into()], vec!["d".into()])
+        );
+        assert_eq!(files(&[("file", "/d"), ("file", "/d/e/a")]), ["d/e/a 1"]);
+        let a_file_now = [("folder", "/d"), ("file", "/d/a"), ("file", "/d")];
+        assert_eq!(listed("", &a_file_now), (vec!["d 2".into()], vec![]));
+        let again = [
+            ("file", "/a"),
+            ("deleted", "/a"),
+            ("file", "/a"),
+            ("new", "/a"),
+        ];
+        assert_eq!(files(&again), ["a 2"]);
+    }
+
+    #[test]
+    fn names_are_those_below_the_listed_folder() {
+        let entries = [("folder", "/Top"), ("file", "/Top/x"), ("folder", "/top/s")];
+        let expected = (vec!["x 1".to_owned()], vec!["s".to_owned()]);
+        assert_eq!(listed("/top", &entries), expected);
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-pub use error::{Error, RouteFailure};
+pub use error::{Conflict, Error, RouteFailure};
 
 use crate::clock::Stop;
 use crate::http::retry::with_retry;
@@ -96,11 +96,10 @@ impl Hosts {
                     Body::Empty,
                 );
                 let answer = answered.map_err(|cause| Error::Network { route, cause })?;
-                let date = answer.header("date");
-                Ok::<_, Error>(date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()))
+                Ok::<_, Error>(answer.date())
             })?);
         }
-        Ok(times.into_iter().flatten().next().map(|time| time.to_utc()))
+        Ok(times.into_iter().flatten().next())
     }
 }
 
@@ -163,6 +162,15 @@ impl Dropbox {
         route: &'static str,
         argument: &impl Serialize,
     ) -> Result<T, Error> {
+        self.dated_rpc(route, argument).map(|(value, _)| value)
+    }
+
+    /// The same with the time that Dropbox's answer names.
+    fn dated_rpc<T: DeserializeOwned>(
+        &self,
+        route: &'static str,
+        argument: &impl Serialize,
+    ) -> Result<(T, Option<DateTime<Utc>>), Error> {
         let body = to_json(route, argument)?;
         self.call(route, || {
             self.send(
@@ -214,6 +222,7 @@ impl Dropbox {
                 content,
             )
         })
+        .map(|(value, _)| value)
     }
 
     /// Repeats a call as its errors ask for, and parses the answer.
@@ -221,8 +230,12 @@ impl Dropbox {
         &self,
         route: &'static str,
         send: impl Fn() -> Result<http::Response, Error>,
-    ) -> Result<T, Error> {
-        with_retry(&self.stop, route, || self.parse(route, send()?))
+    ) -> Result<(T, Option<DateTime<Utc>>), Error> {
+        with_retry(&self.stop, route, || {
+            let response = send()?;
+            let date = response.date();
+            Ok((self.parse(route, response)?, date))
+        })
     }
 
     fn parse<T: DeserializeOwned>(

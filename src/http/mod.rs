@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use ureq::http;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -148,6 +149,12 @@ impl Response {
         let seconds = self.header("retry-after")?.trim().parse::<f64>().ok()?;
         (seconds.is_finite() && seconds >= 0.0)
             .then(|| Duration::from_secs_f64(seconds.min(1e9).ceil()))
+    }
+
+    /// When it was answered, by the server's clock.
+    pub fn date(&self) -> Option<DateTime<Utc>> {
+        let date = DateTime::parse_from_rfc2822(self.header("date")?.trim());
+        date.ok().map(|date| date.to_utc())
     }
 
     /// The announced length of the body in bytes.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::names::Naming;
 use super::plan::{Plan, World};
-use crate::dropbox::files::{Depth, ListedFile};
+use crate::dropbox::files::{Depth, Listed, ListedFile};
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::plugin::config::Settings;
@@ -17,8 +17,8 @@ use crate::zone::Zone;
 pub struct Survey {
     /// The source's list.
     pub listing: Result<Listing, source::Error>,
-    /// The files in the mirror folder; below it, too, where the source has paths.
-    pub files: Result<Vec<ListedFile>, dropbox::Error>,
+    /// Files and folders in the mirror folder, below it, too, where the source has paths; and Dropbox's time.
+    pub mirrored: Result<Listed, dropbox::Error>,
     /// The source's timezone, or why it is not known.
     pub timezone: Result<Zone, String>,
     /// The space in Dropbox, if it was asked for and there is a limit.
@@ -34,13 +34,13 @@ impl Survey {
         asks_for_space: bool,
     ) -> Option<Self> {
         std::thread::scope(|scope| {
-            let files = scope.spawn(|| list(dropbox, settings));
+            let mirrored = scope.spawn(|| list(dropbox, settings));
             let timezone = scope.spawn(|| source.timezone());
             let space = scope.spawn(|| asks_for_space.then(|| dropbox.space_usage()));
             let listing = source.list();
             Some(Self {
                 listing,
-                files: files.join().ok()?,
+                mirrored: mirrored.join().ok()?,
                 timezone: timezone.join().ok()?,
                 space: space.join().ok()?,
             })
@@ -52,7 +52,7 @@ impl Survey {
 ///
 /// # Errors
 /// [`dropbox::Error`].
-pub fn list(dropbox: &Dropbox, settings: &Settings) -> Result<Vec<ListedFile>, dropbox::Error> {
+pub fn list(dropbox: &Dropbox, settings: &Settings) -> Result<Listed, dropbox::Error> {
     let depth = match Kind::of(settings) {
         Kind::Folder => Depth::Subfolders,
         Kind::Uisp => Depth::Folder,

@@ -3,6 +3,7 @@
 use super::outcome::Outcome;
 use super::store_late;
 use crate::clock::{self, Stop};
+use crate::dropbox::files::Listed;
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::findings::{Finding, Findings, advice, from, table};
@@ -94,11 +95,11 @@ impl Run<'_> {
             let finding = table::source_not_listed(kind.name_at_start());
             vec![finding.explained(&error, advice::listing(&error))]
         });
-        let files = survey
-            .files
+        let mirrored = survey
+            .mirrored
             .map_err(|error| vec![table::mirror_not_listed().explained(&error, &error)]);
-        let (listing, files) = (findings.accept(listing), findings.accept(files));
-        let (Some(listing), Some(files)) = (listing, files) else {
+        let (listing, mirrored) = (findings.accept(listing), findings.accept(mirrored));
+        let (Some(listing), Some(Listed { files, .. })) = (listing, mirrored) else {
             return Outcome::NotMirrored;
         };
         let now = clock::now();

@@ -131,7 +131,7 @@ impl Permissions<'_> {
         )? {
             return report.skip_all(&[READABLE], "the permission for it is missing");
         }
-        match listed {
+        match listed.map(|listed| listed.files) {
             Ok(files) => {
                 // The timezone makes no difference for names that are there already.
                 let naming = survey::naming(self.settings, Zone::UTC);

@@ -1,11 +1,12 @@
 //! Lists that are not whole, from either end.
 
 use sandbox::dropbox::faults;
-use sandbox::http::{Action, On};
+use sandbox::http::{Action, Gate, On};
 use sandbox::uisp::RawAnswer;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::support::PATIENCE;
 
 #[test]
 fn a_listing_that_breaks_off_is_never_taken_for_the_whole() {
@@ -112,4 +113,20 @@ fn a_list_that_breaks_off_deletes_nothing() {
         assert_eq!(world.dropbox.files(), before);
         assert_recovers(&world);
     }
+}
+
+#[test]
+fn what_changes_while_the_pages_are_read_counts() {
+    let world = changed_world();
+    let [gone, damaged, _] = [2, 3, 4].map(|number| file_of(&world, number).unwrap().path);
+    let gate = Gate::new();
+    let held = Action::HoldAnswer(gate.clone());
+    world.dropbox.inject(On::next(LIST), held);
+    let running = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    assert!(world.dropbox.remove(&gone));
+    world.dropbox.put(&damaged, b"another content");
+    gate.open();
+    assert_eq!(running.wait(), Some(0), "{}", world.log());
+    world.assert_mirrored();
 }

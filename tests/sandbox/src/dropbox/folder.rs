@@ -128,6 +128,8 @@ pub(super) struct Folder {
     entries: BTreeMap<String, Entry>,
     /// Lower-cased path and metadata of everything that changed, oldest first.
     journal: Vec<(String, Value)>,
+    /// Every version of every file that was ever there: lower-cased path and rev.
+    versions: BTreeMap<(String, String), File>,
     serial: u64,
 }
 
@@ -301,6 +303,10 @@ impl Folder {
     fn insert(&mut self, entry: Entry) {
         let key = key(&entry.path);
         self.journal.push((key.clone(), entry.tagged_metadata()));
+        if let Some(file) = &entry.file {
+            let version = (key.clone(), file.rev.clone());
+            self.versions.insert(version, file.clone());
+        }
         self.entries.insert(key, entry);
     }
 
@@ -375,6 +381,91 @@ impl Folder {
         };
         self.insert(entry.clone());
         Ok(entry)
+    }
+
+    /// Copies a file; an error is a RelocationError.
+    pub(super) fn copy(
+        &mut self,
+        from: &str,
+        to: &str,
+        autorename: bool,
+        circumstances: &Circumstances,
+    ) -> Result<Entry, Value> {
+        let original = self
+            .lookup(from)
+            .map_err(|error| nested("from_lookup", error))?
+            .clone();
+        // The real service copies folders, too; nobody here asks for it.
+        let Some(file) = original.file else {
+            return Err(nested("from_lookup", tag("not_file")));
+        };
+        let refused = |error| nested("to", error);
+        check_writable(to).map_err(refused)?;
+        let mut path = self.with_known_parents(to).map_err(refused)?;
+        if let Some(existing) = self.entries.get(&key(&path)) {
+            if !autorename {
+                let with = existing.file.as_ref().map_or("folder", |_| "file");
+                // Assumption: a copy meets a conflict also where the content is the same.
+                return Err(refused(nested("conflict", tag(with))));
+            }
+            path = self.renamed(&path, "");
+        }
+        if file.content.size > circumstances.free_bytes {
+            return Err(tag("insufficient_quota"));
+        }
+        self.create_parents(&path);
+        let copied = Entry {
+            id: self.next_id(),
+            path,
+            file: Some(File {
+                rev: self.next_rev(),
+                server_modified: circumstances.now.clone(),
+                ..file
+            }),
+        };
+        self.insert(copied.clone());
+        Ok(copied)
+    }
+
+    /// Makes an earlier version of a file the current one, as a version of its own; an error is a RestoreError.
+    pub(super) fn restore(
+        &mut self,
+        path: &str,
+        rev: &str,
+        circumstances: &Circumstances,
+    ) -> Result<Entry, Value> {
+        check_writable(path).map_err(|error| nested("path_write", error))?;
+        let known = |(at, _): &&(String, String)| *at == key(path);
+        if !self.versions.keys().any(|version| known(&version)) {
+            return Err(nested("path_lookup", tag("not_found")));
+        }
+        let version = (key(path), rev.to_owned());
+        let Some(file) = self.versions.get(&version).cloned() else {
+            return Err(tag("invalid_revision"));
+        };
+        let existing = self.entries.get(&key(path));
+        if existing.is_some_and(|existing| existing.file.is_none()) {
+            return Err(nested("path_write", nested("conflict", tag("folder"))));
+        }
+        let replaced = existing.and_then(|existing| existing.file.as_ref());
+        let replaced_bytes = replaced.map_or(0, |file| file.content.size);
+        if file.content.size > circumstances.free_bytes + replaced_bytes {
+            return Err(nested("path_write", tag("insufficient_space")));
+        }
+        let id = existing.map(|existing| existing.id.clone());
+        let spelled = existing.map_or(path, |existing| &existing.path).to_owned();
+        self.create_parents(&spelled);
+        let restored = Entry {
+            id: id.unwrap_or_else(|| self.next_id()),
+            path: spelled,
+            file: Some(File {
+                rev: self.next_rev(),
+                server_modified: circumstances.now.clone(),
+                ..file
+            }),
+        };
+        self.insert(restored.clone());
+        Ok(restored)
     }
 
     pub(super) fn create_folder(&mut self, path: &str, autorename: bool) -> Result<Entry, Value> {

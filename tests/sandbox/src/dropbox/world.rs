@@ -177,6 +177,14 @@ impl World {
         in_apps + self.used_elsewhere_bytes
     }
 
+    /// Time and space as they are.
+    pub(super) fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            now: self.timestamp(),
+            free_bytes: self.allocated_bytes.saturating_sub(self.used_bytes()),
+        }
+    }
+
     /// Commits content for an app, ordered faults included; an error is a WriteError.
     pub(super) fn commit(
         &mut self,
@@ -196,10 +204,7 @@ impl World {
             self.corrupt_commits -= 1;
             corrupt(&mut content);
         }
-        let circumstances = Circumstances {
-            now: self.timestamp(),
-            free_bytes: self.allocated_bytes.saturating_sub(self.used_bytes()),
-        };
+        let circumstances = self.circumstances();
         self.folder(app).commit(commit, content, &circumstances)
     }
 

@@ -105,7 +105,12 @@ fn page(world: &mut World, from: Cursor) -> Value {
         .saturating_add(from.page_size)
         .min(from.entries.len());
     let entries = from.entries[from.at..end].to_vec();
-    let has_more = end < from.entries.len();
+    // What changes while a listing is read is told at its end.
+    let folder = world.folder(&from.app);
+    let has_more = end < from.entries.len()
+        || !folder
+            .changes(from.since, &from.folder, from.recursive)
+            .is_empty();
     let text = format!("cursor-{:06}", world.next_serial());
     world
         .cursors

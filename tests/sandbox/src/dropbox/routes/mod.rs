@@ -4,6 +4,7 @@ mod account;
 mod delete;
 mod download;
 mod listing;
+mod relocation;
 mod session;
 mod upload;
 
@@ -56,6 +57,8 @@ pub(super) const ALL: &[Route] = &[
         CONTENT_WRITE,
         listing::create_folder
     ),
+    route!("files/copy_v2", Rpc, CONTENT_WRITE, relocation::copy),
+    route!("files/restore", Rpc, CONTENT_WRITE, relocation::restore),
     route!("files/upload", Upload, CONTENT_WRITE, upload::upload),
     route!(
         "files/upload_session/start",

@@ -37,6 +37,70 @@ fn listings_come_in_pages_and_cursors_are_repeatable() {
 }
 
 #[test]
+fn a_change_during_a_listing_is_told_at_its_end() {
+    let mut f = fixture();
+    f.dropbox.put("/a", b"x");
+    let argument = json!({"path": "", "limit": 1});
+    f.dropbox.put("/b", b"x");
+    let first = f.rpc("files/list_folder", argument).json();
+    f.dropbox.remove("/a");
+    let mut page = first;
+    let mut tags = Vec::new();
+    while page["has_more"] == true {
+        let cursor = json!({"cursor": page["cursor"]});
+        page = f.rpc("files/list_folder/continue", cursor).json();
+        tags.push(page["entries"][0][".tag"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(tags, ["file", "deleted"]);
+}
+
+#[test]
+fn copies_are_new_files_that_replace_nothing() {
+    let mut f = fixture();
+    let original = f.dropbox.put("/a", b"x");
+    let argument = json!({"from_path": "/A", "to_path": "/d/b", "autorename": false});
+    let copied = f.rpc("files/copy_v2", argument.clone()).json();
+    assert_eq!(copied["metadata"][".tag"], "file");
+    assert_eq!(copied["metadata"]["content_hash"], original.content_hash);
+    assert_ne!(copied["metadata"]["rev"], original.rev);
+    let again = f.rpc("files/copy_v2", argument);
+    assert_error(&again, 409, "to/conflict/file/");
+    for (from, to, error) in [
+        ("/none", "/c", "from_lookup/not_found/"),
+        ("/a", "/d", "to/conflict/folder/"),
+        ("/a", "/a/c", "to/conflict/file_ancestor/"),
+        ("/a", "/c ", "to/malformed_path/"),
+    ] {
+        let refused = f.rpc("files/copy_v2", json!({"from_path": from, "to_path": to}));
+        assert_error(&refused, 409, error);
+    }
+    f.dropbox.set_quota(0, 0);
+    let full = f.rpc("files/copy_v2", json!({"from_path": "/a", "to_path": "/c"}));
+    assert_error(&full, 409, "insufficient_quota/");
+}
+
+#[test]
+fn earlier_versions_come_back_as_new_ones() {
+    let mut f = fixture();
+    let first = f.dropbox.put("/a", b"first");
+    let other = f.dropbox.put("/b", b"other");
+    f.dropbox.put("/a", b"second");
+    let wanted = json!({"path": "/A", "rev": first.rev});
+    let restored = f.rpc("files/restore", wanted.clone()).json();
+    assert_eq!(restored["content_hash"], first.content_hash);
+    assert_ne!(restored["rev"], first.rev);
+    f.dropbox.remove("/a");
+    f.rpc("files/restore", wanted);
+    assert_eq!(f.dropbox.read("/a").unwrap(), b"first");
+    let foreign = f.rpc("files/restore", json!({"path": "/a", "rev": other.rev}));
+    assert_error(&foreign, 409, "invalid_revision/");
+    let never = f.rpc("files/restore", json!({"path": "/never", "rev": other.rev}));
+    assert_error(&never, 409, "path_lookup/not_found/");
+    let text = f.rpc("files/restore", json!({"path": "/a", "rev": "first"}));
+    assert_bad_input(&text, "did not match pattern");
+}
+
+#[test]
 fn downloads_take_ranges_and_know_what_is_unchanged() {
     let mut f = fixture();
     f.dropbox.put("/\u{fc}", b"0123456789");
