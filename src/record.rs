@@ -2,16 +2,18 @@
 //! the space, the address to open. Nothing is decided by it, and losing it costs nothing; the status page reads this
 //! file alone.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::backup_id::BackupId;
 use crate::findings::Finding;
 use crate::plugin::{self, atomic};
 use crate::row::{Decision, Reason, Row};
+use crate::state::Pending;
 
 /// Version of the format that this program writes.
 const VERSION: u32 = 1;
@@ -76,8 +78,14 @@ pub struct RunRecord {
     pub uploaded_bytes: u64,
     /// Files deleted.
     pub deleted: u64,
+    /// Of the files sent, those that replaced a copy.
+    #[serde(default)]
+    pub replaced: u64,
     /// Things left for the next run.
     pub left: u64,
+    /// Every backup that the source may have is in Dropbox in its present version, verified.
+    #[serde(default)]
+    pub is_well: bool,
     /// What deserves attention; of older runs, only what went wrong first.
     pub findings: Vec<Finding>,
 }
@@ -93,8 +101,12 @@ pub struct Lists {
     pub rows_count: usize,
     /// Finished backups of the source.
     pub finished: usize,
-    /// How many of them have a file in Dropbox.
+    /// How many of them have a verified file in Dropbox.
     pub stored: usize,
+    /// How many backups the mirror does not have, or not in their present version.
+    pub pending: usize,
+    /// Since when the longest of them is missing.
+    pub pending_since: Option<DateTime<Utc>>,
     /// Files that wait for the admin's word.
     pub on_hold: usize,
 }
@@ -122,7 +134,11 @@ impl RunRecord {
 
 impl Lists {
     /// What `rows` show, newest first.
-    pub fn new(rows: &[Row], taken_at: DateTime<Utc>) -> Self {
+    pub fn new(
+        rows: &[Row],
+        pending: &BTreeMap<BackupId, Pending>,
+        taken_at: DateTime<Utc>,
+    ) -> Self {
         let own = || rows.iter().filter(|row| row.id.is_some() && !row.is_gone());
         let finished = || {
             own().filter(|row| {
@@ -134,7 +150,11 @@ impl Lists {
             rows: own().take(ROWS_MAX).cloned().collect(),
             rows_count: own().count(),
             finished: finished().count(),
-            stored: finished().filter(|row| row.file.is_some()).count(),
+            stored: finished()
+                .filter(|row| row.decision == Decision::Mirrored)
+                .count(),
+            pending: pending.len(),
+            pending_since: pending.values().map(|pending| pending.since).min(),
             on_hold: own()
                 .filter(|row| row.decision == Decision::Keep(Reason::OnHold))
                 .count(),

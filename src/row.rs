@@ -37,9 +37,9 @@ pub enum Decision {
     /// It is sent.
     Upload,
     /// The file is replaced: it has another length than its backup.
-    Replace(Origin),
+    Replace(Provenance),
     /// The file is compared with its backup, and replaced if it differs.
-    Compare(Origin),
+    Compare(Provenance),
     /// The file is deleted, once everything else has succeeded.
     Delete {
         /// Since when the source has not listed its backup any more.
@@ -49,6 +49,8 @@ pub enum Decision {
     Keep(Reason),
     /// Nothing yet: the source has not finished the backup, and there is no file.
     Wait,
+    /// Nothing: Dropbox does not take a file of this name.
+    Refuse,
     /// Nothing: the file is not the mirror's.
     Foreign,
 }
@@ -56,7 +58,7 @@ pub enum Decision {
 /// What is known of a file that is not the present version of its backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum Provenance {
     /// It equals an earlier version of its backup.
     Outdated,
     /// It was verified once, and has changed in Dropbox since.
@@ -73,10 +75,14 @@ pub enum Reason {
     ListUnfit,
     /// Rule 3: the source names it, but not as finished.
     Unfinished,
-    /// Rule 3: the backup is mirrored in another file.
+    /// Rule 3: another file holds its backup.
     Duplicate,
+    /// Rule 3: the source has something that could not be taken, and that may be it.
+    Doubtful,
     /// Rule 5: this installation never saw it at the source.
     NeverSeen,
+    /// Rule 6: a newer backup is not ready to be copied yet.
+    Awaited,
     /// Rule 7: it stays until then.
     RetainedUntil(DateTime<Utc>),
     /// Rule 8: it waits for the admin's word.
@@ -97,7 +103,7 @@ impl Row {
     /// The lengths before and after, if the backup became less than half as long since it was copied:
     /// the program that makes it may have failed.
     pub fn sudden_shrink(&self) -> Option<(u64, u64)> {
-        if self.decision != Decision::Replace(Origin::Outdated) {
+        if self.decision != Decision::Replace(Provenance::Outdated) {
             return None;
         }
         let before = self.file.as_ref()?.size;
@@ -117,6 +123,7 @@ impl Decision {
             Self::Delete { .. } => "delete",
             Self::Keep(_) => "kept",
             Self::Wait => "unfinished",
+            Self::Refuse => "refused",
             Self::Foreign => "foreign",
         }
     }
@@ -126,8 +133,9 @@ impl Decision {
         let time = |time: DateTime<Utc>| zone.local(time).format("%Y-%m-%d %H:%M").to_string();
         Some(match self {
             Self::Mirrored | Self::Wait | Self::Foreign => return None,
+            Self::Refuse => "Dropbox refuses its name; rename it".into(),
             Self::Upload => "it is not in Dropbox".into(),
-            Self::Replace(origin) | Self::Compare(origin) => origin.text().into(),
+            Self::Replace(provenance) | Self::Compare(provenance) => provenance.text().into(),
             Self::Delete { missing_since } => {
                 format!("its backup is gone, first missed {}", time(missing_since))
             }
@@ -135,7 +143,11 @@ impl Decision {
                 Reason::ListUnfit => "the list of backups cannot be trusted that far".into(),
                 Reason::Unfinished => "its backup is listed, but not as finished".into(),
                 Reason::Duplicate => "another file holds its backup already".into(),
+                Reason::Doubtful => {
+                    "the source has something that could not be read and may be its backup".into()
+                }
                 Reason::NeverSeen => "this installation never saw its backup listed".into(),
+                Reason::Awaited => "a newer backup is not ready to be copied yet".into(),
                 Reason::RetainedUntil(until) => {
                     format!("its backup is gone; it stays until {}", time(until))
                 }
@@ -147,7 +159,7 @@ impl Decision {
     }
 }
 
-impl Origin {
+impl Provenance {
     fn text(self) -> &'static str {
         match self {
             Self::Outdated => "its backup has changed since",
@@ -164,7 +176,9 @@ impl Reason {
             Self::ListUnfit => "list_unfit",
             Self::Unfinished => "unfinished",
             Self::Duplicate => "duplicate",
+            Self::Doubtful => "doubtful",
             Self::NeverSeen => "never_seen",
+            Self::Awaited => "awaited",
             Self::RetainedUntil(_) => "retained",
             Self::OnHold => "on_hold",
         }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, Command, End, Failure, say, say_json};
-use crate::findings::from;
+use crate::findings::{Level, from};
 use crate::plugin::config::{self, Settings};
 use crate::plugin::lock;
 use crate::record::RunRecord;
@@ -28,7 +28,7 @@ Options:
   --json      Print one JSON document: version, setup (needs_app_key,
               needs_code, has_code, authorized, legacy_token or unknown),
               configuration_problems, running, last_run and last_good_run
-              (started_at, seconds, succeeded, uploaded, uploaded_bytes,
+              (started_at, seconds, succeeded, well, uploaded, uploaded_bytes,
               deleted, error), mirrored (files, bytes, verified_at) and on_hold.
   --help      Print this text and exit.
 
@@ -102,6 +102,7 @@ fn run(call: &Call) -> Result<End, Failure> {
         text::bytes(bytes)
     ))?;
     say(&format!("On hold        {}", on_hold(&memory)))?;
+    say(&format!("Well           {}", well(last)))?;
     Ok(End::Well)
 }
 
@@ -154,6 +155,24 @@ fn error(run: &RunRecord) -> Option<String> {
     run.errors().next_back().map(|error| error.line())
 }
 
+/// Whether the last run has proved that every backup is in Dropbox, or what it found instead.
+fn well(last: Option<&RunRecord>) -> String {
+    match last {
+        None => "not known: nothing has run yet".into(),
+        Some(run) if run.is_well => "yes: the last run found every backup in Dropbox".into(),
+        Some(run) => {
+            let found = run
+                .findings
+                .iter()
+                .filter(|finding| finding.level >= Level::Gap);
+            match found.clone().next() {
+                Some(finding) => format!("no: {}", finding.line()),
+                None => "not yet: something was left for the next run, or is not finished".into(),
+            }
+        }
+    }
+}
+
 fn on_hold(memory: &Memory) -> String {
     match memory.on_hold.len() {
         0 => "nothing".into(),
@@ -172,6 +191,7 @@ fn as_json(run: &RunRecord) -> Value {
         "uploaded": run.uploaded,
         "uploaded_bytes": run.uploaded_bytes,
         "deleted": run.deleted,
+        "well": run.is_well,
         "error": error(run),
     })
 }

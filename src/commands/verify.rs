@@ -11,12 +11,13 @@ use crate::dropbox::content_hash::{ContentHasher, Digested};
 use crate::dropbox::download::Download;
 use crate::dropbox::files::FileMetadata;
 use crate::dropbox::{self, Dropbox};
-use crate::findings::{Finding, advice, table};
+use crate::findings::{Finding, Level, advice, table};
+use crate::mirror::announce::remarks;
 use crate::mirror::{survey, transfer};
 use crate::open;
 use crate::plugin::config::Settings;
 use crate::row::{Decision, Row};
-use crate::source::{self, Listing, Source};
+use crate::source::{self, Kind, Listing, Source};
 use crate::state::Mirrored;
 use crate::text;
 
@@ -35,7 +36,7 @@ that for backups that UISP still has.
 One line for each file:
   ok       equal to everything it could be compared with, which is named
   differs  not equal; the line says to what
-  missing  recorded or finished in UISP, but not in Dropbox
+  missing  recorded or listed in UISP, but not in Dropbox
   unknown  neither recorded nor in UISP, so there is nothing to compare with
   failed   it could not be compared; the line says why
 
@@ -43,13 +44,15 @@ Options:
   --deep      Download the files, too.
   --root DIR  The plugin's folder. Default: the current folder.
   --json      Print one JSON document: ok, deep, source_asked, source_problem,
-              files (name, result, compared_with, problems) and counts by
-              result. compared_with holds record, source and content.
+              gaps, files (name, result, compared_with, problems) and counts by
+              result. compared_with holds record, source and content; gaps holds
+              what the source may have that could not be read.
   --help      Print this text and exit.
 
 Exit codes:
-  0  Nothing differs, nothing is missing, and everything could be compared.
-  1  Something differs, is missing or could not be compared.
+  0  Every backup is there: nothing differs, nothing is missing, and everything
+     could be read and compared.
+  1  Something differs, is missing, or could not be read or compared.
   2  The command line is wrong.
 
 Example:
@@ -94,10 +97,15 @@ fn run(call: &Call) -> Result<End, Failure> {
     };
     for row in plan.rows.iter().filter(|row| row.id.is_some()) {
         let Some(file) = &row.file else {
-            if row.decision == Decision::Upload {
-                let why = "its backup is finished, but it is not in Dropbox";
-                report.add(&row.name, Verdict::missing(why))?;
-            }
+            let why = match row.decision {
+                Decision::Upload => "its backup is finished, but it is not in Dropbox",
+                Decision::Refuse => "Dropbox refuses its name",
+                _ if plan.pending.keys().any(|id| Some(id) == row.id.as_ref()) => {
+                    "its backup is listed, but not finished, and not in Dropbox"
+                }
+                _ => continue,
+            };
+            report.add(&row.name, Verdict::missing(why))?;
             continue;
         };
         let record = row.id.as_ref().and_then(|id| memory.mirrored.get(id));
@@ -113,13 +121,16 @@ fn run(call: &Call) -> Result<End, Failure> {
     let told: BTreeSet<&BackupId> = plan
         .rows
         .iter()
-        .filter(|row| row.file.is_some() || row.decision == Decision::Upload)
+        .filter(|row| row.file.is_some() || row.backup.is_some())
         .filter_map(|row| row.id.as_ref())
         .collect();
     for id in memory.mirrored.keys().filter(|id| !told.contains(id)) {
         let why = "it was recorded as verified, but is not in Dropbox any more";
         report.add(id.as_str(), Verdict::missing(why))?;
     }
+    let gaps = remarks(&plan, &origin.listing, Kind::of(&settings));
+    let gaps = gaps.iter().filter(|finding| finding.level >= Level::Gap);
+    origin.gaps = gaps.map(Finding::line).collect();
     report.end(call, &origin)
 }
 
@@ -129,6 +140,8 @@ struct Origin {
     listing: Listing,
     /// Why it was not asked although it is configured, or not to the end.
     problem: Option<String>,
+    /// What it may have that the mirror lacks.
+    gaps: Vec<String>,
 }
 
 impl Origin {
@@ -137,6 +150,7 @@ impl Origin {
             source: None,
             listing: Listing::default(),
             problem: None,
+            gaps: Vec::new(),
         };
         if settings.uisp_token.is_none() && settings.backup_directory.is_none() {
             return origin;
@@ -315,17 +329,26 @@ impl Report {
 
     fn end(self, call: &Call, origin: &Origin) -> Result<End, Failure> {
         let is_good = |(&word, _): (&&'static str, &usize)| matches!(word, "ok" | "unknown");
-        let is_ok = self.counts.iter().all(is_good) && origin.problem.is_none();
+        // Nothing is proved by files with which nothing could be compared.
+        let is_proof = origin.source.is_some() || self.counts.contains_key("ok");
+        let is_ok = self.counts.iter().all(is_good)
+            && origin.problem.is_none()
+            && origin.gaps.is_empty()
+            && is_proof;
         if self.is_json {
             say_json(&json!({
                 "ok": is_ok,
                 "deep": call.has("deep"),
                 "source_asked": origin.source.is_some(),
                 "source_problem": origin.problem,
+                "gaps": origin.gaps,
                 "files": self.files,
                 "counts": self.counts,
             }))?;
         } else {
+            for gap in &origin.gaps {
+                say(gap)?;
+            }
             if let Some(problem) = &origin.problem {
                 say(&format!("Not everything could be compared. {problem}"))?;
             } else if origin.source.is_none() {

@@ -260,6 +260,27 @@ impl Dropbox {
         }
     }
 
+    /// Deletes the folder at `path` if there is no file in it or below it; returns whether it is gone.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn remove_empty_folder(&self, path: &str) -> Result<bool, Error> {
+        const ROUTE: &str = "files/delete_batch";
+        if !self.list_folder(path, Depth::Subfolders)?.files.is_empty() {
+            return Ok(false);
+        }
+        let answer = self.rpc(ROUTE, &json!({"entries": [{"path": path}]}))?;
+        let answer = self.wait_for_job(ROUTE, answer)?;
+        let entry = &answer["entries"][0];
+        match entry_tag(entry) {
+            "success" => Ok(true),
+            _ => match Error::from_failure(ROUTE, &entry["failure"]) {
+                error if error.is_not_found() => Ok(true),
+                error => Err(error),
+            },
+        }
+    }
+
     /// Sends a whole small content into a session of its own, closed and ready to commit.
     ///
     /// # Errors

@@ -208,8 +208,33 @@ findings! {
         means "It replaces the copy in Dropbox all the same"
         remedy "Check whether it is a whole backup; if not, Dropbox keeps the larger one among the file's previous versions, as a rule for 30 days";
     Warning unknown_copy(name: &str, there: &str, here: &str)
-        "The copy of \"{name}\" in Dropbox is not the one that this program stored there ({there} instead of {here})"
-        remedy "It is replaced now; there is nothing to do";
+        "The copy of \"{name}\" in Dropbox is not one that this program stored there ({there} instead of {here})"
+        means "It is set aside under another name in Dropbox and replaced"
+        remedy "Look at both; what you do not need can be deleted in Dropbox";
+    Warning rivals(names: &str, others: &str)
+        "Another program or machine has replaced copies that this one had stored in Dropbox: {names}"
+        means "Each of the two sets the other's copies aside and replaces them, again and again{others}"
+        remedy "Give each machine a folder of its own: \"dropboxFolder\" in its configuration";
+    Warning many_replaced(count: &str, usual: usize)
+        "{count} in Dropbox are about to be replaced in this run, at most {usual} in the runs before"
+        remedy "If nobody rewrote the originals on purpose, look at them now: something may be damaging or encrypting them. Dropbox keeps the replaced copies among the files' previous versions, as a rule for 30 days";
+    Gap stays_pending(name: &str, since: &str, runs: u32)
+        "\"{name}\" has not reached Dropbox in its present version since {since}, in {runs} runs"
+        remedy "The log of these runs says why; if it is larger than what one run can send, the next runs carry on";
+    Gap unknown_state(states: &str)
+        "UISP lists backups in a state that this program does not know: {states}"
+        means "They are not copied"
+        remedy "See in UISP under Settings, Backups, whether they are finished, and report this line";
+    Warning wrong_clock_here(off: &str, direction: &str)
+        "This machine's clock is {off} {direction} Dropbox's"
+        means "Times of deletion are measured by Dropbox's clock; log, page and schedules go by this machine's"
+        remedy "Set it right, and let NTP keep it right";
+    Info no_fresh_backup_yet()
+        "No fresh backup is made in this run: uploads that were begun are finished first";
+    Info agreed(count: &str)
+        "You agreed to the deletion of {count} on hold; the box is unticked again";
+    Info nothing_to_agree_to()
+        "\"{FIELD_CONFIRM_CLEANUP}\" was ticked, but nothing was on hold; the box is unticked again";
     Gap emptied(files: &str)
         "Some files of the backup folder are empty now, but not their copies in Dropbox, which stay: {files}"
         remedy "Check the program that makes these backups, and whether its disk is full";
@@ -235,6 +260,19 @@ findings! {
         "\"{name}\" is left for the next run, because it changed while it was read"
         means "Nothing of it was stored, and an earlier copy in Dropbox stays"
         remedy "There is nothing to do unless this repeats";
+    Info gone_meanwhile(name: &str, source: &str)
+        "\"{name}\" was deleted in {source} before its turn came";
+    Info set_aside(name: &str, aside: &str)
+        "The copy of \"{name}\" in Dropbox is kept as \"{aside}\" before another one takes its place";
+    Error not_set_aside(name: &str, size: &str)
+        "\"{name}\" was not replaced in Dropbox, because the copy there ({size}) could not be set aside first";
+    Gap name_refused(name: &str)
+        "Dropbox refuses the name of \"{name}\", so it is not mirrored"
+        remedy "Rename it; until then it is tried again once a week";
+    Gap place_taken(name: &str, by: &str)
+        "\"{name}\" is not mirrored, because \"{by}\" is in its place in Dropbox and stays for now"
+        means "A name can be that of a file or of a folder, not of both"
+        remedy "It makes way by the rules of deletion; if it is none of this mirror's files, move it away in Dropbox";
     Warning damaged_copy_stays(name: &str, hash: impl Display)
         "The damaged copy \"{name}\" (content hash {hash}) could not be removed from Dropbox"
         remedy "The next run compares it with its backup again";
@@ -246,7 +284,8 @@ findings! {
         "Verified \"{name}\": it equals its original in {source} ({size})";
     Warning differs(name: &str, source: &str, there: &str, here: &str)
         "\"{name}\" in Dropbox differs from its original in {source} ({there} instead of {here})"
-        remedy "It is replaced now; there is nothing to do";
+        means "It is set aside under another name in Dropbox and replaced"
+        remedy "What you do not need can be deleted in Dropbox";
     Error not_compared(name: &str, source: &str)
         "\"{name}\" could not be compared with its original in {source}";
     Info room_first() "Dropbox is full; the deletions that are due are done first";
@@ -254,9 +293,9 @@ findings! {
     Error not_deleted(name: &str) "\"{name}\" could not be deleted in Dropbox";
     Info deletions_wait(deletions: &str)
         "Nothing was deleted in Dropbox: {deletions} for the next run that completes";
-    Info cleanup_done() "The clean-up is done; its box in the configuration is unticked again";
     Error cleanup_not_unticked()
-        "The clean-up is done, but its box could not be unticked"
+        "The box \"{FIELD_CONFIRM_CLEANUP}\" could not be unticked"
+        means "Your agreement counts for what is on hold now, and for nothing that comes later only once the box is unticked"
         remedy "Untick \"{FIELD_CONFIRM_CLEANUP}\" in the plugin's configuration and save";
 
     // ---- the end ----
@@ -321,6 +360,13 @@ findings! {
     Info never_run()
         "The plugin has not run yet"
         remedy "Set its execution period to 24 hours, or click \"Execute manually\" on its page, under System, Plugins";
+    Info not_there_yet(backups: &str, since: &str)
+        "Not in Dropbox yet, or not in the present version: {backups}, the first since {since}"
+        means "What is still being made or written is copied once it is finished"
+        remedy "The next run carries on; there is nothing to do unless this repeats";
+    Warning not_proved()
+        "No run has proved yet that every backup is in Dropbox"
+        remedy "Click \"Execute manually\" on the plugin's page, or wait for the next run";
     Info left_over(things: &str)
         "The last run had to end before everything was done: {things} left"
         remedy "The next run carries on where it stopped; there is nothing to do";

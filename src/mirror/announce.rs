@@ -1,13 +1,24 @@
 //! Says what a run is going to do, and what needs attention. Pure.
 
+use std::collections::BTreeSet;
+
+use chrono::TimeDelta;
+
+use super::names;
 use super::plan::{Plan, Unfit};
 use crate::findings::{Finding, advice, table};
-use crate::row::{Decision, Origin, Reason, Row};
+use crate::row::{Decision, Provenance, Reason, Row};
 use crate::source::{Kind, Listing};
 use crate::text;
 
 /// Names of files quoted in one line.
 const NAMES_IN_A_LINE: usize = 5;
+/// Remarks of one kind that are made one by one.
+const REMARKS_MAX: usize = 20;
+/// What is not ready in so many runs in a row is worth a word.
+const RUNS_MIN: u32 = 3;
+/// So long may it take until an upload has its turn and arrives.
+const UPLOAD_PATIENCE: TimeDelta = TimeDelta::days(2);
 
 /// What a run is going to do, in numbers.
 pub fn announce(plan: &Plan, kind: Kind) -> Finding {
@@ -38,7 +49,17 @@ pub fn remarks(plan: &Plan, listing: &Listing, kind: Kind) -> Vec<Finding> {
     if kind == Kind::Folder {
         remarks_on_files(plan, listing, &mut remarks);
     }
-    let held = names(plan.kept_as(Reason::OnHold));
+    if !listing.unknown_states.is_empty() {
+        remarks.push(table::unknown_state(&listing.unknown_states.join(", ")));
+    }
+    let refused = plan.decided(|decision| decision == Decision::Refuse);
+    remarks.extend(
+        refused
+            .take(REMARKS_MAX)
+            .map(|row| table::name_refused(&row.name)),
+    );
+    remarks.extend(long_pending(plan).take(REMARKS_MAX));
+    let held = names_of(plan.kept_as(Reason::OnHold));
     if !held.is_empty() {
         let verb = if held.len() == 1 { "is" } else { "are" };
         remarks.push(table::on_hold(
@@ -49,12 +70,58 @@ pub fn remarks(plan: &Plan, listing: &Listing, kind: Kind) -> Vec<Finding> {
             &advice::confirm_cleanup(kind),
         ));
     }
-    let unknown = names(plan.kept_as(Reason::NeverSeen));
+    let unknown = names_of(plan.kept_as(Reason::NeverSeen));
     if !unknown.is_empty() {
         let count = text::count(unknown.len(), "backup");
         remarks.push(table::never_seen(&count, source, &quoted(&unknown)));
     }
     remarks
+}
+
+/// What has not reached Dropbox in several runs. A long upload may take days.
+fn long_pending(plan: &Plan) -> impl Iterator<Item = Finding> {
+    plan.rows.iter().filter_map(|row| {
+        let pending = plan
+            .pending
+            .get(row.id.as_ref()?)
+            .filter(|_| row.backup.is_some())?;
+        let is_sent = !matches!(row.decision, Decision::Wait | Decision::Keep(_));
+        let is_long = match row.decision {
+            // They have a word of their own.
+            Decision::Refuse => false,
+            _ if is_sent => plan.made_at - pending.since >= UPLOAD_PATIENCE,
+            _ => true,
+        };
+        let since = pending.since.format("%Y-%m-%d %H:%M UTC").to_string();
+        (is_long && pending.runs >= RUNS_MIN)
+            .then(|| table::stays_pending(&row.name, &since, pending.runs).about(&row.name))
+    })
+}
+
+/// Machines that replace each other's copies in one folder.
+pub fn rivals(plan: &Plan, machine: &str) -> Option<Finding> {
+    let is_changed = |decision| {
+        matches!(
+            decision,
+            Decision::Replace(Provenance::Changed) | Decision::Compare(Provenance::Changed)
+        )
+    };
+    let changed = names_of(plan.decided(is_changed));
+    if changed.is_empty() {
+        return None;
+    }
+    let asides = plan.rows.iter().flat_map(|row| {
+        changed
+            .iter()
+            .filter_map(|name| names::set_aside_by(&row.name, name))
+    });
+    let others: BTreeSet<&str> = asides.filter(|&other| other != machine).collect();
+    let others: Vec<&str> = others.into_iter().collect();
+    let others = match others.is_empty() {
+        true => String::new(),
+        false => format!("; the other one calls itself {}", quoted(&others)),
+    };
+    Some(table::rivals(&quoted(&changed), &others))
 }
 
 /// What is special about backups that are files and may change.
@@ -73,7 +140,7 @@ fn remarks_on_files(plan: &Plan, listing: &Listing, remarks: &mut Vec<Finding>) 
         if let Some((before, after)) = row.sudden_shrink() {
             let finding = table::sudden_shrink(&row.name, &size(before), &size(after));
             remarks.push(finding.about(&row.name));
-        } else if row.decision != Decision::Replace(Origin::Outdated) {
+        } else if row.decision != Decision::Replace(Provenance::Outdated) {
             let here = backup.version.map_or(0, |version| version.bytes);
             let finding = table::unknown_copy(&row.name, &size(file.size), &size(here));
             remarks.push(
@@ -121,7 +188,7 @@ fn remarks_on_waiting(plan: &Plan, remarks: &mut Vec<Finding>) {
     }
 }
 
-fn names<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {
+fn names_of<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<&'a str> {
     rows.map(|row| row.name.as_str()).collect()
 }
 

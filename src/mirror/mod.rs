@@ -8,6 +8,9 @@ pub mod transfer;
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::backup_id::BackupId;
 use crate::clock::{self, Stop, Stopwatch};
 use crate::dropbox::content_hash::Digested;
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, Delete, FileMetadata, WriteMode};
@@ -16,10 +19,11 @@ use crate::findings::advice::{self, Advice};
 use crate::findings::{Finding, Findings, table};
 use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::record::{Lists, Record};
-use crate::row::{Decision, Origin, Row};
+use crate::row::{Decision, Provenance, Reason, Row};
 use crate::source::{self, Source};
-use crate::state::{Mirrored, State};
+use crate::state::{Mirrored, Seen, State};
 use crate::text;
+use names::Aside;
 use plan::Plan;
 use transfer::{Fate, Job, Observer, UnderWay};
 
@@ -34,12 +38,12 @@ pub struct Summary {
     pub sent_bytes: u64,
     /// Files that equalled their backups before the run, or were found to.
     pub unchanged: usize,
+    /// Of the files sent, those that replaced a copy.
+    pub replaced: usize,
     /// Files deleted.
     pub deleted: usize,
     /// Things left for the next run, because this one had to end.
     pub left: usize,
-    /// The deletions that were planned have been carried out, or there were none.
-    pub deletions_done: bool,
 }
 
 /// Carries out a plan, row by row.
@@ -60,6 +64,14 @@ pub struct Mirror<'a> {
     pub folder: &'a str,
     /// Requests in flight, at most; see [`transfer::lanes`].
     pub lanes: usize,
+    /// Days for which a replaced copy stays, as a deleted one does.
+    pub keep_replaced_days: u32,
+    /// The name of this machine, for copies that are set aside.
+    pub machine: String,
+    /// Folders below the mirror folder.
+    pub folders: Vec<String>,
+    /// The time of the plan, by Dropbox's clock.
+    pub now: DateTime<Utc>,
     /// What is to be done. Its rows follow what becomes of them.
     pub plan: Plan,
     /// What has been done.
@@ -75,9 +87,14 @@ impl Mirror<'_> {
         let memory = &mut self.state.memory;
         memory.seen.clone_from(&self.plan.seen);
         memory.on_hold.clone_from(&self.plan.on_hold);
+        memory.agreed.clone_from(&self.plan.agreed);
+        memory.pending.clone_from(&self.plan.pending);
         memory
             .mirrored
             .retain(|id, _| self.plan.seen.contains_key(id));
+        memory
+            .refused
+            .retain(|id, _| self.plan.pending.contains_key(id));
         let sent = self.plan.uploads().chain(self.plan.comparisons());
         self.state
             .journals
@@ -88,25 +105,38 @@ impl Mirror<'_> {
         self.save();
         let is_remembered = self.findings.errors() == errors_before;
 
-        let uploads =
-            self.rows(|decision| matches!(decision, Decision::Upload | Decision::Replace(_)));
+        let is_sent = |decision| matches!(decision, Decision::Upload | Decision::Replace(_));
+        let mut uploads = self.rows(is_sent);
+        // What was begun is finished first.
+        uploads.sort_by_key(|&row| {
+            let id = self.plan.rows[row].id.as_ref();
+            id.is_none_or(|id| !self.state.journals.is_begun(id))
+        });
+        if is_remembered {
+            uploads.retain(|&row| self.makes_way(row));
+        }
         let mut room_made = self.send(&uploads, is_remembered);
         let differing = self.compare_all();
         let may_make_room = !room_made && self.findings.errors() == errors_before;
         room_made |= self.send(&differing, may_make_room);
 
         let succeeded = self.findings.errors() == errors_before && self.summary.left == 0;
-        let due = self.rows(|decision| matches!(decision, Decision::Delete { .. }));
+        let due = self.due();
         if room_made {
-            self.summary.deletions_done = succeeded;
+            // They are done.
         } else if succeeded && self.stop.winding_down().is_none() {
-            self.summary.deletions_done = self.delete(&due);
+            self.delete(&due);
         } else if !due.is_empty() {
             let verb = if due.len() == 1 { "waits" } else { "wait" };
             let waiting = format!("{} {verb}", text::count(due.len(), "deletion"));
             self.findings.add(table::deletions_wait(&waiting));
         }
         self.summary
+    }
+
+    /// The rows whose files are to be deleted.
+    fn due(&self) -> Vec<usize> {
+        self.rows(|decision| matches!(decision, Decision::Delete { .. }))
     }
 
     /// Indices of the rows with a decision of this kind, the newest first.
@@ -135,25 +165,39 @@ impl Mirror<'_> {
         })
     }
 
-    /// Sends the backups of these rows. If Dropbox runs out of space, does the deletions that are due, if
-    /// it may, and tries once more; returns whether it did.
+    /// Sends the backups of these rows. If Dropbox runs out of space and the deletions that are due would
+    /// make enough, does them, if it may, and tries once more; returns whether it did.
     fn send(&mut self, rows: &[usize], may_make_room: bool) -> bool {
-        let due = self.rows(|decision| matches!(decision, Decision::Delete { .. }));
-        let mut short_of_space = Vec::new();
+        let rows: Vec<usize> = rows
+            .iter()
+            .copied()
+            .filter(|&row| self.sets_aside(row))
+            .collect();
+        let due = self.due();
+        let mut short = Short::default();
         let makes_room = may_make_room && !due.is_empty();
-        self.send_once(rows, makes_room.then_some(&mut short_of_space));
-        if short_of_space.is_empty() {
+        self.send_once(&rows, makes_room.then_some(&mut short));
+        if short.rows.is_empty() {
             return false;
         }
-        self.findings.add(table::room_first());
-        self.delete(&due);
-        self.send_once(&short_of_space, None);
-        true
+        let freed = due
+            .iter()
+            .filter_map(|&row| self.plan.rows[row].file.as_ref());
+        let freed: u64 = freed.map(|file| file.size).sum();
+        let is_enough = short
+            .needed
+            .is_some_and(|needed| freed + short.free >= needed);
+        if is_enough {
+            self.findings.add(table::room_first());
+            self.delete(&due);
+        }
+        self.send_once(&short.rows, None);
+        is_enough
     }
 
     /// Sends the backups of these rows. Those that found no space, and those not begun because of it, go
     /// to `short_of_space` where it is given.
-    fn send_once(&mut self, rows: &[usize], short_of_space: Option<&mut Vec<usize>>) {
+    fn send_once(&mut self, rows: &[usize], short_of_space: Option<&mut Short>) {
         let (rows, jobs): (Vec<usize>, Vec<Job>) = rows
             .iter()
             .filter_map(|&row| Some((row, self.job(row)?)))
@@ -168,22 +212,178 @@ impl Mirror<'_> {
             rows: &rows,
             jobs: &jobs,
             makes_room: short_of_space.is_some(),
-            short_of_space: Vec::new(),
+            short: Short::default(),
             not_begun: Vec::new(),
+            gone: Vec::new(),
         };
         let sent = transfer::send(source, dropbox, stop, &journals, lanes, &jobs, &mut sending);
         let Sending {
-            short_of_space: mut short,
+            short,
             not_begun,
+            gone,
             ..
         } = sending;
         self.summary.sent_bytes += sent;
         match short_of_space {
-            Some(rows) if !short.is_empty() => {
-                rows.append(&mut short);
-                rows.extend(not_begun);
+            Some(rows) if !short.rows.is_empty() => {
+                *rows = short;
+                rows.rows.extend(not_begun);
             }
             _ => self.summary.left += not_begun.len(),
+        }
+        self.look_for(gone);
+    }
+
+    /// Looks in a new list for backups that were gone when their turn came: one that is not listed any more
+    /// was deleted at the source meanwhile, which is no fault.
+    fn look_for(&mut self, gone: Vec<(usize, Finding)>) {
+        if gone.is_empty() {
+            return;
+        }
+        let listing = self.source.list();
+        for (row, finding) in gone {
+            let row = &mut self.plan.rows[row];
+            let is_listed = match (&listing, &row.id) {
+                (Ok(listing), Some(id)) => listing.backups.iter().any(|backup| backup.id == *id),
+                _ => true,
+            };
+            if is_listed {
+                self.findings.add(finding.about(&row.name));
+            } else {
+                let source = self.source.kind().name();
+                self.findings.add(table::gone_meanwhile(&row.name, source));
+                if let Some(id) = &row.id {
+                    self.state.memory.pending.remove(id);
+                }
+            }
+        }
+    }
+
+    /// Sets the file of this row aside under a name of its own before another one takes its place, unless
+    /// this installation stored it and replaced copies do not stay. Returns whether it may be replaced.
+    fn sets_aside(&mut self, index: usize) -> bool {
+        let row = &self.plan.rows[index];
+        let (Some(file), Decision::Replace(provenance) | Decision::Compare(provenance)) =
+            (&row.file, row.decision)
+        else {
+            return true;
+        };
+        let is_own = provenance == Provenance::Outdated;
+        let is_there = |other: &Row| {
+            let copy = other.file.as_ref();
+            names::set_aside_by(&other.name, &row.name).is_some()
+                && copy.is_some_and(|copy| {
+                    copy.content_hash.is_some() && copy.content_hash == file.content_hash
+                })
+        };
+        if is_own && self.keep_replaced_days == 0 || self.plan.rows.iter().any(is_there) {
+            return true;
+        }
+        let why = if is_own {
+            Aside::Replaced
+        } else {
+            Aside::Unknown
+        };
+        let (name, old) = (row.name.clone(), file.clone());
+        let aside = names::aside(&name, why, self.now, &self.machine);
+        match self
+            .dropbox
+            .copy_file(&self.path_of(&name), &self.path_of(&aside))
+        {
+            Ok(copy) => {
+                self.findings.add(table::set_aside(&name, &aside));
+                self.note_aside(aside, copy, is_own);
+                true
+            }
+            Err(dropbox::Error::Stopped(_)) => {
+                self.summary.left += 1;
+                false
+            }
+            Err(error) => {
+                let size = text::bytes(old.size);
+                let finding = table::not_set_aside(&name, &size).explained(&error, &error);
+                self.findings.add(finding.about(&name));
+                false
+            }
+        }
+    }
+
+    /// A replaced copy of our own is like one whose backup is gone: it stays for the days configured.
+    fn note_aside(&mut self, name: String, file: FileMetadata, is_own: bool) {
+        let id = BackupId::of_path(&name).ok();
+        let missing_since = Some(self.now);
+        if let Some(id) = id.clone().filter(|_| is_own) {
+            self.state.memory.seen.insert(id, Seen { missing_since });
+        }
+        let days = TimeDelta::days(i64::from(self.keep_replaced_days));
+        let reason = match is_own {
+            true => Reason::RetainedUntil(self.now + days),
+            false => Reason::NeverSeen,
+        };
+        self.plan.rows.push(Row {
+            name,
+            id,
+            backup: None,
+            file: Some(file),
+            verified_at: None,
+            decision: Decision::Keep(reason),
+        });
+    }
+
+    /// Makes way for a backup whose path is below a file's, or is that of a folder, by the rules of
+    /// deletion. Returns whether the way is free.
+    fn makes_way(&mut self, index: usize) -> bool {
+        let Some(id) = self.plan.rows[index].id.clone() else {
+            return true;
+        };
+        let key = id.key();
+        let below = format!("{key}/");
+        let is_in_the_way = |other: &Row| {
+            let other = other.id.as_ref().filter(|_| other.file.is_some());
+            other.is_some_and(|other| {
+                let is_above = key
+                    .strip_prefix(other.key())
+                    .is_some_and(|rest| rest.starts_with('/'));
+                is_above || other.key().starts_with(&below)
+            })
+        };
+        let rows = self.plan.rows.iter().enumerate();
+        let blocking: Vec<usize> = rows
+            .filter(|(_, row)| is_in_the_way(row))
+            .map(|(index, _)| index)
+            .collect();
+        let name = self.plan.rows[index].name.clone();
+        let stays = blocking
+            .iter()
+            .find(|&&row| !matches!(self.plan.rows[row].decision, Decision::Delete { .. }));
+        if let Some(&row) = stays {
+            let by = self.plan.rows[row].name.clone();
+            self.findings
+                .add(table::place_taken(&name, &by).about(&name));
+            return false;
+        }
+        let is_free = blocking.is_empty() || self.delete(&blocking);
+        let folder = self
+            .folders
+            .iter()
+            .position(|folder| BackupId::of_path(folder).as_ref() == Ok(&id));
+        let Some(folder) = folder.filter(|_| is_free) else {
+            return is_free;
+        };
+        let folder = self.folders.swap_remove(folder);
+        let path = self.path_of(&folder);
+        match self.dropbox.remove_empty_folder(&path) {
+            Ok(true) => true,
+            Ok(false) => {
+                self.findings
+                    .add(table::place_taken(&name, &name).about(&name));
+                false
+            }
+            Err(error) => {
+                let finding = table::not_uploaded(&name).explained(&error, &error);
+                self.findings.add(finding.about(&name));
+                false
+            }
         }
     }
 
@@ -198,6 +398,7 @@ impl Mirror<'_> {
         self.summary.uploaded += 1;
         self.summary.uploaded_bytes += digested.bytes;
         let (size, took) = (text::bytes(digested.bytes), text::duration(took));
+        self.summary.replaced += usize::from(job.mode != WriteMode::Add);
         self.findings.add(match job.mode {
             WriteMode::Update(_) => table::replaced(&job.name, &size, &took),
             WriteMode::Add => table::uploaded(&job.name, &size, &took),
@@ -220,10 +421,10 @@ impl Mirror<'_> {
                 verified_at: now,
                 version: backup.version,
             };
-            self.state
-                .memory
-                .mirrored
-                .insert(backup.id.clone(), mirrored);
+            let memory = &mut self.state.memory;
+            memory.pending.remove(&backup.id);
+            memory.refused.remove(&backup.id);
+            memory.mirrored.insert(backup.id.clone(), mirrored);
         }
     }
 
@@ -232,8 +433,9 @@ impl Mirror<'_> {
     fn compare_all(&mut self) -> Vec<usize> {
         let rows = self.rows(|decision| matches!(decision, Decision::Compare(_)));
         let source = self.source.kind().name();
-        let is_outdated =
-            |&&row: &&usize| self.plan.rows[row].decision == Decision::Compare(Origin::Outdated);
+        let is_outdated = |&&row: &&usize| {
+            self.plan.rows[row].decision == Decision::Compare(Provenance::Outdated)
+        };
         let outdated = rows.iter().filter(is_outdated).count();
         let files = |count| text::count(count, "file");
         if rows.len() > outdated {
@@ -283,7 +485,7 @@ impl Mirror<'_> {
                 return false;
             }
             Ok(digested) => {
-                if row.decision != Decision::Compare(Origin::Outdated) {
+                if row.decision != Decision::Compare(Provenance::Outdated) {
                     let (there, here) = (text::bytes(file.size), text::bytes(digested.bytes));
                     let finding = table::differs(name, kind.name(), &there, &here);
                     self.findings
@@ -299,7 +501,14 @@ impl Mirror<'_> {
                 self.summary.left += 1;
                 table::left_in_use(name).because(&error)
             }
-            Err(error) => table::not_compared(name, kind.name()).explained(&error, &error),
+            Err(error) => {
+                let finding = table::not_compared(name, kind.name()).explained(&error, &error);
+                if error.is_gone() {
+                    self.look_for(vec![(index, finding)]);
+                    return false;
+                }
+                finding
+            }
         };
         self.findings.add(finding.about(name));
         false
@@ -338,15 +547,26 @@ impl Mirror<'_> {
                 self.findings
                     .add(table::deleted(name, self.source.kind().name()));
                 row.file = None;
-                if let Some(id) = &row.id {
-                    self.state.memory.on_hold.remove(id);
-                    self.state.memory.mirrored.remove(id);
+                if let Some(id) = row.id.clone() {
+                    self.forget(&id);
                 }
             }
             Err(error) => {
                 let finding = table::not_deleted(name).explained(&error, &error);
                 self.findings.add(finding.about(name));
             }
+        }
+    }
+
+    /// Forgets a backup once its last file is gone: whoever brings one back in Dropbox keeps it.
+    fn forget(&mut self, id: &BackupId) {
+        let is_left = |row: &Row| row.id.as_ref() == Some(id) && row.file.is_some();
+        if !self.plan.rows.iter().any(is_left) {
+            let memory = &mut self.state.memory;
+            memory.seen.remove(id);
+            memory.on_hold.remove(id);
+            memory.agreed.remove(id);
+            memory.mirrored.remove(id);
         }
     }
 
@@ -362,11 +582,22 @@ impl Mirror<'_> {
             .lists
             .as_ref()
             .map_or_else(clock::now, |lists| lists.taken_at);
-        self.record.lists = Some(Lists::new(&self.plan.rows, taken_at));
+        let pending = &self.state.memory.pending;
+        self.record.lists = Some(Lists::new(&self.plan.rows, pending, taken_at));
         if let Err(error) = self.record.save() {
             log::debug!("The record could not be written: {error}");
         }
     }
+}
+
+/// Rows that found no space.
+#[derive(Default)]
+struct Short {
+    rows: Vec<usize>,
+    /// What the smallest of them needs.
+    needed: Option<u64>,
+    /// What Dropbox has left, as far as that may be known.
+    free: u64,
 }
 
 /// Follows the transfers of one batch of jobs.
@@ -376,8 +607,10 @@ struct Sending<'m, 'w, 'a> {
     rows: &'a [usize],
     jobs: &'a [Job],
     makes_room: bool,
-    short_of_space: Vec<usize>,
+    short: Short,
     not_begun: Vec<usize>,
+    /// Backups that were gone when their turn came.
+    gone: Vec<(usize, Finding)>,
 }
 
 impl Observer for Sending<'_, '_, '_> {
@@ -390,8 +623,12 @@ impl Observer for Sending<'_, '_, '_> {
                 took,
             } => return self.mirror.note_stored(row, job, file, digested, took),
             Fate::NotBegun => return self.not_begun.push(row),
-            Fate::Failed(error) if error.is_out_of_space() && self.makes_room => {
-                return self.short_of_space.push(row);
+            Fate::Failed(transfer::Error::NoSpace { needed, free, .. }) if self.makes_room => {
+                self.short.rows.push(row);
+                let least = self.short.needed.map_or(needed, |least| least.min(needed));
+                self.short.needed = Some(least);
+                self.short.free = free.unwrap_or_default();
+                return;
             }
             Fate::Failed(error) if error.is_stopped() => {
                 self.mirror.summary.left += 1;
@@ -400,6 +637,16 @@ impl Observer for Sending<'_, '_, '_> {
             Fate::Failed(error) if error.is_in_use() => {
                 self.mirror.summary.left += 1;
                 table::left_in_use(&job.name).because(&error)
+            }
+            Fate::Failed(transfer::Error::Source(error)) if error.is_gone() => {
+                let finding = table::not_uploaded(&job.name).explained(&error, &error);
+                return self.gone.push((row, finding));
+            }
+            Fate::Failed(transfer::Error::Dropbox(error)) if error.is_name_refused() => {
+                let (memory, now) = (&mut self.mirror.state.memory, self.mirror.now);
+                memory.refused.insert(job.backup.id.clone(), now);
+                self.mirror.plan.rows[row].decision = Decision::Refuse;
+                table::name_refused(&job.name).because(&error)
             }
             Fate::Failed(error) => not_uploaded(&job.name, &error),
         };

@@ -55,6 +55,57 @@ impl Naming {
     }
 }
 
+/// Why a copy is set aside under another name before a newer one takes its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aside {
+    /// This installation stored it; it stays as long as a deleted backup does.
+    Replaced,
+    /// Nobody knows where it is from; it stays.
+    Unknown,
+}
+
+impl Aside {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Replaced => " (replaced ",
+            Self::Unknown => " (set aside ",
+        }
+    }
+}
+
+/// Longest stem of a name that is set aside, in characters; the rest says when and by whom.
+const STEM_CHARS_MAX: usize = 150;
+
+/// The name under which a copy is set aside: `dump (set aside 2026-11-26 041203 by SERVER).sql.gz`.
+pub fn aside(name: &str, aside: Aside, time: DateTime<Utc>, machine: &str) -> String {
+    let (folder, stem, ending) = parts(name);
+    let stem: String = stem.chars().take(STEM_CHARS_MAX).collect();
+    let time = time.format("%Y-%m-%d %H%M%S");
+    format!("{folder}{stem}{}{time} by {machine}){ending}", aside.word())
+}
+
+/// The machine that has set a copy of `original` aside under `name`, if it is one.
+pub fn set_aside_by<'a>(name: &'a str, original: &str) -> Option<&'a str> {
+    let (folder, stem, ending) = parts(original);
+    let stem: String = stem.chars().take(STEM_CHARS_MAX).collect();
+    let rest = name.strip_prefix(folder)?.strip_prefix(&stem)?;
+    let inner = rest.strip_suffix(ending)?.strip_suffix(')')?;
+    let words = [Aside::Replaced, Aside::Unknown].map(Aside::word);
+    let inner = words
+        .into_iter()
+        .find_map(|word| inner.strip_prefix(word))?;
+    inner.split_once(" by ").map(|(_, machine)| machine)
+}
+
+/// Folder, stem and ending of a name: `a/`, `dump` and `.sql.gz`.
+fn parts(name: &str) -> (&str, &str, &str) {
+    let (folder, name) = name.split_at(name.rfind('/').map_or(0, |at| at + 1));
+    // A dot at the beginning is no ending.
+    let dot = name.char_indices().skip(1).find(|&(_, c)| c == '.');
+    let (stem, ending) = name.split_at(dot.map_or(name.len(), |(at, _)| at));
+    (folder, stem, ending)
+}
+
 /// The time is not compared with the backup's: it changes with the host's timezone.
 fn recognise_dated(name: &str) -> Option<BackupId> {
     let rest = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
@@ -78,6 +129,8 @@ mod tests {
             finished: true,
             created_at: time.parse().unwrap(),
             version: None,
+            is_from_the_future: false,
+            has_failed: false,
         }
     }
 
@@ -128,6 +181,31 @@ mod tests {
         assert_eq!(Naming::Paths.recognise("a\\b"), None);
     }
 
+    #[test]
+    fn what_is_set_aside_says_so_and_is_recognised() {
+        let time = "2026-11-26T04:12:03Z".parse().unwrap();
+        for (name, expected) in [
+            (
+                "dump.sql.gz",
+                "dump (set aside 2026-11-26 041203 by box).sql.gz",
+            ),
+            (
+                "a/b.c/dump",
+                "a/b.c/dump (set aside 2026-11-26 041203 by box)",
+            ),
+            (".env", ".env (set aside 2026-11-26 041203 by box)"),
+        ] {
+            let given = aside(name, Aside::Unknown, time, "box");
+            assert_eq!(given, expected);
+            assert_eq!(set_aside_by(&given, name), Some("box"));
+            assert_eq!(set_aside_by(name, name), None);
+        }
+        let long = format!("{}.sql", "x".repeat(250));
+        let given = aside(&long, Aside::Replaced, time, "box");
+        assert!(BackupId::of_path(&given).is_ok(), "{given}");
+        assert_eq!(set_aside_by(&given, &long), Some("box"));
+    }
+
     proptest! {
         #[test]
         fn every_name_given_is_recognised(
@@ -137,7 +215,7 @@ mod tests {
         ) {
             let created_at = DateTime::from_timestamp(seconds, 0).unwrap();
             let id = BackupId::parse(&id).unwrap();
-            let backup = Backup { id, finished: true, created_at, version: None };
+            let backup = Backup { id, finished: true, created_at, version: None, is_from_the_future: false };
             let naming = Naming::Dated(zone.parse().unwrap());
             prop_assert_eq!(naming.recognise(&naming.file_name(&backup)), Some(backup.id));
         }

@@ -5,13 +5,14 @@
 //!
 //! 1. it is a managed file in the mirror folder itself;
 //! 2. the source's list was whole, and every row of it was usable;
-//! 3. the list does not name its id in any state;
+//! 3. the list does not name its id in any state, and nothing that could not be taken may be it;
 //! 4. the list has at least one finished backup;
-//! 5. its id was seen by this installation in the source's list before;
-//! 6. no upload failed in this run ([`Plan::deletions_after`]);
+//! 5. its id was seen by this installation in this source's list before;
+//! 6. no upload failed in this run ([`Plan::deletions_after`]), and no newer backup of a folder without
+//!    a copy is still to come;
 //! 7. it has been missing for the configured number of days;
-//! 8. it is not on hold: a run that would delete more than half of the managed files that were
-//!    ever seen, and more than three, deletes none of them until the admin agrees.
+//! 8. it is not on hold: a run that would delete everything that this installation knows, or more than
+//!    half of it and at least two, deletes none of it until the admin agrees.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,12 +22,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::names::Naming;
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{FileMetadata, ListedFile};
-use crate::row::{Decision, Origin, Reason, Row};
-use crate::source::{Backup, Listing};
-use crate::state::{Mirrored, Seen};
+use crate::row::{Decision, Provenance, Reason, Row};
+use crate::source::{Backup, Doubt, Listing};
+use crate::state::{Mirrored, Pending, Seen};
 
-/// So many deletions in one run are never held back.
-const DELETIONS_UNSUSPICIOUS: usize = 3;
+/// So many deletions may be held back at least, unless they are all that there is.
+const HELD_MIN: usize = 2;
+/// A name that Dropbox has refused is tried again after so many days.
+const REFUSED_DAYS: i64 = 7;
+/// A file with a time in the future is trusted once two runs this far apart have found it the same.
+const SAME_FOR: TimeDelta = TimeDelta::seconds(60);
 
 /// Everything a plan depends on.
 #[derive(Clone, Copy, Debug)]
@@ -39,15 +44,21 @@ pub struct World<'a> {
     pub seen: &'a BTreeMap<BackupId, Seen>,
     /// Ids that wait for the admin's word.
     pub on_hold: &'a BTreeSet<BackupId>,
+    /// Those of them for which it was given in an earlier run.
+    pub agreed: &'a BTreeSet<BackupId>,
     /// Files verified before.
     pub mirrored: &'a BTreeMap<BackupId, Mirrored>,
-    /// The admin agrees to the deletions on hold.
+    /// What earlier runs could not copy.
+    pub pending: &'a BTreeMap<BackupId, Pending>,
+    /// Names that Dropbox has refused.
+    pub refused: &'a BTreeMap<BackupId, DateTime<Utc>>,
+    /// The admin agrees to the deletions that are on hold now.
     pub confirm_cleanup: bool,
     /// Days for which a deleted backup stays in Dropbox.
     pub keep_deleted_days: u32,
     /// How files are named.
     pub naming: Naming,
-    /// The time of the run; never before that of an earlier one.
+    /// The time of the mirror folder's listing, by Dropbox's clock.
     pub now: DateTime<Utc>,
 }
 
@@ -60,8 +71,14 @@ pub struct Plan {
     pub seen: BTreeMap<BackupId, Seen>,
     /// Ids on hold, after this plan. Those that are deleted leave when they are.
     pub on_hold: BTreeSet<BackupId>,
+    /// Those of them for which the admin's word was given.
+    pub agreed: BTreeSet<BackupId>,
+    /// What is listed and not in the mirror; what is sent leaves when it has arrived.
+    pub pending: BTreeMap<BackupId, Pending>,
     /// Why the list is unfit for deletions, if it is.
     pub unfit: Option<Unfit>,
+    /// The time of the mirror folder's listing, by Dropbox's clock.
+    pub made_at: DateTime<Utc>,
 }
 
 /// Why nothing may be deleted on the word of a list.
@@ -82,20 +99,36 @@ impl Plan {
         let mut plan = Self {
             rows: Vec::with_capacity(world.files.len()),
             seen: next_seen(world, &managed, &listed, unfit.is_some()),
-            on_hold: BTreeSet::new(),
             unfit,
+            made_at: world.now,
+            ..Self::default()
         };
         for backup in &world.listing.backups {
             let files = managed.get(&backup.id).map_or(&[][..], Vec::as_slice);
+            let backup = judged(world, backup);
             plan.rows
-                .extend(listed_rows(world, backup, files, &mut foreign));
+                .extend(listed_rows(world, &backup, files, &mut foreign));
         }
+        plan.pending = next_pending(world, &plan.rows);
+        let awaited = awaited(&plan.rows);
         // Rule 1: only managed files are looked at. Rule 3: none whose id is listed.
+        let refused_sizes = world.refused_sizes();
+        let doubts = Doubts::new(&world.listing.doubts, &refused_sizes);
         for (id, files) in managed.iter().filter(|(id, _)| !listed.contains(id)) {
-            let decision = plan.keep_or_delete(world, id);
             let known = world.mirrored.get(id);
-            plan.rows.extend(files.iter().map(|&file| {
-                Row {
+            for &file in files {
+                let made = known
+                    .and_then(|known| known.version)
+                    .map(|version| version.modified_at);
+                let made = made.or(file.metadata.server_modified);
+                let decision = match plan.keep_or_delete(world, id) {
+                    // Rule 3, what could be it.
+                    _ if doubts.concern(id, file.metadata.size) => Decision::Keep(Reason::Doubtful),
+                    // Rule 6, what is still to come.
+                    Decision::Delete { .. } if awaited > made => Decision::Keep(Reason::Awaited),
+                    decision => decision,
+                };
+                plan.rows.push(Row {
                     name: file.name.clone(),
                     id: Some(id.clone()),
                     backup: None,
@@ -104,8 +137,8 @@ impl Plan {
                         .filter(|known| is_unchanged(known, &file.metadata))
                         .map(|known| known.verified_at),
                     decision,
-                }
-            }));
+                });
+            }
         }
         plan.rows.extend(foreign.into_values().map(|file| Row {
             name: file.name.clone(),
@@ -196,40 +229,155 @@ impl Plan {
         listed: &BTreeSet<&BackupId>,
     ) {
         // A hold ends when its id is listed again. That of a file which is gone ends with it.
-        let was_on_hold = |id: &&BackupId| !listed.contains(id) && self.seen.contains_key(id);
-        self.on_hold = world.on_hold.iter().filter(was_on_hold).cloned().collect();
-        let (held, fresh) = self.deletions().fold((0, 0), |(held, fresh), row| {
-            match row.id.as_ref().is_some_and(|id| self.on_hold.contains(id)) {
-                true => (held + 1, fresh),
-                false => (held, fresh + 1),
-            }
-        });
+        let is_still_missing = |id: &&BackupId| !listed.contains(id) && self.seen.contains_key(id);
+        let on_hold: BTreeSet<BackupId> = world
+            .on_hold
+            .iter()
+            .filter(is_still_missing)
+            .cloned()
+            .collect();
+        // The admin's word counts for what is on hold when it is given, not for what is new.
+        let agreed = on_hold
+            .iter()
+            .filter(|id| world.confirm_cleanup || world.agreed.contains(id));
+        self.agreed = agreed.cloned().collect();
+        let id_of = |row: &Row| row.id.clone();
+        let weighed = self
+            .deletions()
+            .filter_map(id_of)
+            .filter(|id| !self.agreed.contains(id));
+        let weighed = weighed.count();
         // Files that this installation never saw are not weighed: in a folder that servers share,
         // the others' files would make any deletion look small.
         let own = managed.iter().filter(|(id, _)| self.seen.contains_key(id));
         let own: usize = own.map(|(_, files)| files.len()).sum();
-        // The admin's word counts for what was on hold when it was given, not for what is new.
-        let weighed = fresh + if world.confirm_cleanup { 0 } else { held };
-        let is_suspicious = weighed > DELETIONS_UNSUSPICIOUS && weighed * 2 > own;
+        let agreed = self
+            .deletions()
+            .filter_map(id_of)
+            .filter(|id| self.agreed.contains(id));
+        let own = own - agreed.count();
+        let sent = self
+            .decided(|decision| decision == Decision::Upload)
+            .count();
+        let is_all = weighed > 0 && weighed == own + sent;
+        let is_most = weighed >= HELD_MIN && weighed * 2 > own + sent;
+        self.on_hold = on_hold;
         for row in &mut self.rows {
             let (Decision::Delete { .. }, Some(id)) = (row.decision, &row.id) else {
                 continue;
             };
-            let holds = match self.on_hold.contains(id) {
-                true => !world.confirm_cleanup,
-                false => is_suspicious,
-            };
-            if holds {
+            let is_held = self.on_hold.contains(id) || is_all || is_most;
+            if is_held && !self.agreed.contains(id) {
                 row.decision = Decision::Keep(Reason::OnHold);
+                self.on_hold.insert(id.clone());
             }
         }
-        let held = self
-            .rows
-            .iter()
-            .filter(|row| row.decision == Decision::Keep(Reason::OnHold));
-        let held: Vec<BackupId> = held.filter_map(|row| row.id.clone()).collect();
-        self.on_hold.extend(held);
     }
+}
+
+impl World<'_> {
+    /// Lengths of what the source lists and Dropbox has refused.
+    fn refused_sizes(&self) -> BTreeSet<u64> {
+        let refused = self
+            .listing
+            .backups
+            .iter()
+            .filter(|backup| is_refused(self, &backup.id));
+        refused
+            .filter_map(|backup| backup.version)
+            .map(|version| version.bytes)
+            .collect()
+    }
+}
+
+/// What could not be taken, to be asked whether it may be a backup.
+struct Doubts<'a> {
+    doubts: &'a [Doubt],
+    refused_sizes: &'a BTreeSet<u64>,
+}
+
+impl<'a> Doubts<'a> {
+    fn new(doubts: &'a [Doubt], refused_sizes: &'a BTreeSet<u64>) -> Self {
+        Self {
+            doubts,
+            refused_sizes,
+        }
+    }
+
+    /// Whether one of them may be the backup of this copy: at its path or above it, or of its length in
+    /// its folder.
+    fn concern(&self, id: &BackupId, bytes: u64) -> bool {
+        let folder_of = |key: &str| {
+            key.rsplit_once('/')
+                .map_or(String::new(), |(folder, _)| folder.to_owned())
+        };
+        let key = id.key();
+        let is_it = |doubt: &Doubt| {
+            let below = key.strip_prefix(doubt.key.as_str());
+            let is_at_or_above = doubt.key.is_empty()
+                || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+            let is_beside = doubt.bytes == Some(bytes) && folder_of(key) == folder_of(&doubt.key);
+            is_at_or_above || is_beside
+        };
+        self.doubts.iter().any(is_it) || self.refused_sizes.contains(&bytes)
+    }
+}
+
+/// The backup as this plan takes it: a file whose time lies in the future is finished once an earlier run
+/// has found it the same.
+fn judged(world: &World<'_>, backup: &Backup) -> Backup {
+    let known = world
+        .pending
+        .get(&backup.id)
+        .filter(|known| known.version == backup.version);
+    let is_same = known.is_some_and(|known| world.now - known.same_since >= SAME_FOR);
+    let has_content = backup.version.is_some_and(|version| version.bytes > 0);
+    Backup {
+        finished: backup.finished || (backup.is_from_the_future && has_content && is_same),
+        ..backup.clone()
+    }
+}
+
+fn is_refused(world: &World<'_>, id: &BackupId) -> bool {
+    let refused_at = world.refused.get(id);
+    refused_at.is_some_and(|&at| world.now - at < TimeDelta::days(REFUSED_DAYS))
+}
+
+/// What the mirror does not have in its present version, and for how long.
+fn next_pending(world: &World<'_>, rows: &[Row]) -> BTreeMap<BackupId, Pending> {
+    let is_pending = |row: &&Row| {
+        !matches!(
+            row.decision,
+            Decision::Mirrored | Decision::Keep(Reason::Duplicate)
+        )
+    };
+    let backups = rows
+        .iter()
+        .filter(is_pending)
+        .filter_map(|row| row.backup.as_ref());
+    let pending = backups.filter(|backup| backup.is_wanted()).map(|backup| {
+        let known = world.pending.get(&backup.id);
+        let same = known.filter(|known| known.version == backup.version);
+        let pending = Pending {
+            since: known.map_or(world.now, |known| known.since),
+            runs: known.map_or(0, |known| known.runs).saturating_add(1),
+            version: backup.version,
+            same_since: same.map_or(world.now, |same| same.same_since),
+        };
+        (backup.id.clone(), pending)
+    });
+    pending.collect()
+}
+
+/// The newest time of a file that has no copy and cannot be copied yet: what is older may be all that there
+/// is of it.
+fn awaited(rows: &[Row]) -> Option<DateTime<Utc>> {
+    let waiting = rows.iter().filter(|row| row.decision == Decision::Wait);
+    let backups = waiting.filter_map(|row| row.backup.as_ref());
+    let versions = backups
+        .filter(|backup| backup.is_wanted())
+        .filter_map(|backup| backup.version);
+    versions.map(|version| version.modified_at).max()
 }
 
 /// Managed files by id; an id can have several, from times in different timezones.
@@ -297,16 +445,17 @@ fn listed_rows(
         return std::iter::once(first).chain(others(decision)).collect();
     }
     let decision = match (file, known) {
+        (None, _) if is_refused(world, &backup.id) => Decision::Refuse,
         (None, _) => Decision::Upload,
         (Some(file), Some(known)) if is_known(file) => {
             if known.version == backup.version {
                 Decision::Mirrored
             } else {
-                replace_or_compare(backup, &file.metadata, Origin::Outdated)
+                replace_or_compare(backup, &file.metadata, Provenance::Outdated)
             }
         }
-        (Some(file), Some(_)) => replace_or_compare(backup, &file.metadata, Origin::Changed),
-        (Some(file), None) => replace_or_compare(backup, &file.metadata, Origin::Unknown),
+        (Some(file), Some(_)) => replace_or_compare(backup, &file.metadata, Provenance::Changed),
+        (Some(file), None) => replace_or_compare(backup, &file.metadata, Provenance::Unknown),
     };
     let duplicate = Decision::Keep(Reason::Duplicate);
     std::iter::once(row(file, decision))
@@ -315,10 +464,10 @@ fn listed_rows(
 }
 
 /// A file of another length differs from its backup; for one of the same, the source is read.
-fn replace_or_compare(backup: &Backup, file: &FileMetadata, origin: Origin) -> Decision {
+fn replace_or_compare(backup: &Backup, file: &FileMetadata, provenance: Provenance) -> Decision {
     match backup.version {
-        Some(version) if version.bytes != file.size => Decision::Replace(origin),
-        _ => Decision::Compare(origin),
+        Some(version) if version.bytes != file.size => Decision::Replace(provenance),
+        _ => Decision::Compare(provenance),
     }
 }
 

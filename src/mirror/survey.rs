@@ -77,22 +77,24 @@ pub fn plan(
     zone: Zone,
     now: DateTime<Utc>,
 ) -> Plan {
-    // What was seen in one source's list says nothing about what another one lacks.
-    let (nothing_seen, nothing_held) = Default::default();
-    let (seen, on_hold) = if memory.backup_folder == settings.backup_directory {
-        (&memory.seen, &memory.on_hold)
-    } else {
-        (&nothing_seen, &nothing_held)
+    // What was seen in one source's list says nothing about what another one lacks or still has.
+    let of_another_source = Memory::default();
+    let memory = match memory.origin == listing.origin {
+        true => memory,
+        false => &of_another_source,
     };
     Plan::new(&World {
         listing,
         files,
-        seen,
-        on_hold,
+        seen: &memory.seen,
+        on_hold: &memory.on_hold,
+        agreed: &memory.agreed,
         mirrored: &memory.mirrored,
+        pending: &memory.pending,
+        refused: &memory.refused,
         confirm_cleanup: settings.confirm_cleanup,
         keep_deleted_days: settings.keep_deleted_days,
         naming: naming(settings, zone),
-        now: now.max(memory.latest_time()),
+        now,
     })
 }

@@ -2,21 +2,26 @@
 
 use super::outcome::Outcome;
 use super::store_late;
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::clock::{self, Stop};
 use crate::dropbox::files::Listed;
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::findings::{Finding, Findings, advice, from, table};
-use crate::mirror::announce::{announce, remarks};
+use crate::mirror::announce::{announce, remarks, rivals};
+use crate::mirror::plan::Plan;
 use crate::mirror::survey::{self, Survey};
 use crate::mirror::{Mirror, Summary, transfer};
 use crate::open;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::record::{self, Lists, Record};
+use crate::row::{Decision, Provenance};
 use crate::setup::{NotAuthorized, Setup};
 use crate::source::{self, Kind, Source};
 use crate::state::State;
+use crate::text;
 use crate::zone::Zone;
 
 /// What a run works with.
@@ -79,8 +84,7 @@ impl Run<'_> {
         let (settings, findings) = (self.settings, self.findings);
         let kind = source.kind();
         if settings.create_backup && kind == Kind::Uisp {
-            findings.add(table::fresh_backup(kind.name_at_start()));
-            findings.extend(fresh_backup(source).err());
+            findings.extend(self.fresh_backup(source));
         }
         let asks_for_space = !self.state.memory.space_is_unknowable;
         let Some(survey) = Survey::new(source, dropbox, settings, asks_for_space) else {
@@ -99,18 +103,42 @@ impl Run<'_> {
             .mirrored
             .map_err(|error| vec![table::mirror_not_listed().explained(&error, &error)]);
         let (listing, mirrored) = (findings.accept(listing), findings.accept(mirrored));
-        let (Some(listing), Some(Listed { files, .. })) = (listing, mirrored) else {
+        let (
+            Some(listing),
+            Some(Listed {
+                files,
+                folders,
+                time,
+            }),
+        ) = (listing, mirrored)
+        else {
             return Outcome::NotMirrored;
         };
-        let now = clock::now();
+        // Absences are measured by one clock, whatever this machine's shows.
+        let now = time.unwrap_or_else(clock::now);
+        findings.extend(wrong_clock(time));
         let memory = &mut self.state.memory;
+        memory.tick_is_used &= settings.confirm_cleanup;
+        let confirm_cleanup = settings.confirm_cleanup && !memory.tick_is_used;
+        let settings = &Settings {
+            confirm_cleanup,
+            ..settings.clone()
+        };
         let plan = survey::plan(&listing, &files, memory, settings, zone, now);
-        memory.planned_at = memory.latest_time().max(now);
-        memory.backup_folder.clone_from(&settings.backup_directory);
-        self.record.lists = Some(Lists::new(&plan.rows, now));
+        if memory.origin != listing.origin {
+            memory.mirrored.clear();
+            memory.refused.clear();
+            memory.origin.clone_from(&listing.origin);
+        }
+        if confirm_cleanup {
+            self.note_agreement(&plan);
+        }
+        let machine = machine_name();
+        self.record.lists = Some(Lists::new(&plan.rows, &plan.pending, clock::now()));
         findings.extend(remarks(&plan, &listing, kind));
+        findings.extend(rivals(&plan, &machine));
+        findings.extend(many_replaced(&plan, self.record));
         findings.add(announce(&plan, kind));
-        let is_fit = plan.unfit.is_none();
         let summary = Mirror {
             source,
             dropbox,
@@ -120,14 +148,56 @@ impl Run<'_> {
             findings,
             folder: &settings.mirror_folder,
             lanes: transfer::lanes(settings.upload_bytes_per_second),
+            keep_replaced_days: settings.keep_deleted_days,
+            machine,
+            folders,
+            now,
             plan,
             summary: Summary::default(),
         }
         .carry_out();
-        if settings.confirm_cleanup && summary.deletions_done && is_fit {
-            findings.add(self.untick_cleanup());
-        }
         Outcome::Mirrored(summary)
+    }
+
+    /// Takes note of the admin's word: it counts for the ids that are on hold now, and the box is unticked.
+    fn note_agreement(&mut self, plan: &Plan) {
+        let memory = &mut self.state.memory;
+        memory.agreed.clone_from(&plan.agreed);
+        memory.on_hold.clone_from(&plan.on_hold);
+        memory.tick_is_used = true;
+        if let Err(error) = self.state.save() {
+            let consequence = "Your agreement to the clean-up counts for this run only";
+            self.findings
+                .add(table::memory_unwritable(consequence).because(&error));
+            return;
+        }
+        let finding = match (
+            plan.agreed.len(),
+            config::change(&self.folder.config(), &Change::CleanupDone),
+        ) {
+            (_, Err(error)) => table::cleanup_not_unticked().after(&from::configuration(&error)),
+            (0, Ok(())) => table::nothing_to_agree_to(),
+            (agreed, Ok(())) => table::agreed(&text::count(agreed, "backup")),
+        };
+        self.findings.add(finding);
+    }
+
+    /// Has the source make a fresh backup, unless there is still work that was begun: a backup that is made in
+    /// each run and never sent whole would be in the way of all others. Deletions do not wait for it: nothing
+    /// that is deleted depends on it.
+    fn fresh_backup(&self, source: &dyn Source) -> Option<Finding> {
+        if self.state.memory.continuations > 0 || !self.state.journals.is_empty() {
+            return Some(table::no_fresh_backup_yet());
+        }
+        self.findings
+            .add(table::fresh_backup(source.kind().name_at_start()));
+        match source.create() {
+            // The rest of the run tells of a stop.
+            Ok(()) | Err(source::Error::Stopped(_)) => None,
+            Err(error) => {
+                Some(table::no_fresh_backup().explained(&error, advice::creation(&error)))
+            }
+        }
     }
 
     /// Remembers how much space there is, for the status page.
@@ -164,20 +234,68 @@ impl Run<'_> {
         self.record.timezone.clone_from(&self.state.memory.timezone);
         zone
     }
+}
 
-    fn untick_cleanup(&self) -> Finding {
-        match config::change(&self.folder.config(), &Change::CleanupDone) {
-            Ok(()) => table::cleanup_done(),
-            Err(error) => table::cleanup_not_unticked().after(&from::configuration(&error)),
-        }
+/// A clock that is this far off is worth a word; certificates bear with more.
+const SKEW_MAX: TimeDelta = TimeDelta::minutes(5);
+
+/// Tells of a clock that is wrong, by the time of Dropbox's answer.
+fn wrong_clock(time: Option<DateTime<Utc>>) -> Option<Finding> {
+    let ahead = clock::now() - time?;
+    let off = text::duration(ahead.abs().to_std().unwrap_or_default());
+    let direction = if ahead > TimeDelta::zero() {
+        "ahead of"
+    } else {
+        "behind"
+    };
+    (ahead.abs() > SKEW_MAX).then(|| table::wrong_clock_here(&off, direction))
+}
+
+/// The name of this machine, as it may stand in a file's name.
+fn machine_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    let is_plain = |c: &char| c.is_ascii_alphanumeric() || *c == '-';
+    let name: String = name
+        .chars()
+        .filter(is_plain)
+        .take(MACHINE_CHARS_MAX)
+        .collect();
+    if name.is_empty() {
+        "this machine".into()
+    } else {
+        name
     }
 }
 
-/// Has the source make a fresh backup. Deletions do not wait for it: nothing that is deleted depends on it.
-fn fresh_backup(source: &dyn Source) -> Result<(), Finding> {
-    match source.create() {
-        // The rest of the run tells of a stop.
-        Ok(()) | Err(source::Error::Stopped(_)) => Ok(()),
-        Err(error) => Err(table::no_fresh_backup().explained(&error, advice::creation(&error))),
-    }
+/// Longest name of a machine in a file's name.
+const MACHINE_CHARS_MAX: usize = 32;
+/// Runs whose replacements tell what is usual.
+const USUAL_RUNS: usize = 10;
+/// So many replacements are never worth a word.
+const REPLACED_MIN: usize = 3;
+
+/// Tells of a run that is about to replace far more than the runs before.
+fn many_replaced(plan: &Plan, record: &Record) -> Option<Finding> {
+    let is_replaced = |decision| {
+        matches!(
+            decision,
+            Decision::Replace(_) | Decision::Compare(Provenance::Outdated)
+        )
+    };
+    let replaced = plan.decided(is_replaced).count();
+    let usual = record
+        .runs
+        .iter()
+        .rev()
+        .take(USUAL_RUNS)
+        .map(|run| run.replaced)
+        .max();
+    let usual = usual.and_then(|usual| usize::try_from(usual).ok())?;
+    let copies = plan
+        .decided(|decision| decision == Decision::Mirrored)
+        .count()
+        + replaced;
+    let is_far_more = replaced >= REPLACED_MIN && replaced > 2 * usual && replaced * 2 > copies;
+    is_far_more.then(|| table::many_replaced(&text::count(replaced, "file"), usual))
 }

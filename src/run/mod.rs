@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 
 use crate::clock::{self, Stop, StopReason};
 use crate::dropbox::Credential;
-use crate::findings::{Finding, Findings, from, table};
+use crate::findings::{Finding, Findings, Level, from, table};
 use crate::healthcheck::{Healthcheck, Ping};
 use crate::mirror::Summary;
 use crate::plugin::config::{self, Settings};
@@ -89,7 +89,7 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     });
     // Without UISP there is nobody to be asked.
     if let Outcome::Mirrored(summary) = &outcome
-        && state.memory.backup_folder.is_none()
+        && state.memory.origin.is_none()
     {
         let continuations = &mut state.memory.continuations;
         findings.extend(continue_later(folder, &stop, summary, continuations));
@@ -97,11 +97,15 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     if let Err(error) = state.save() {
         findings.add(table::memory_unwritable("Its old content is unchanged").because(&error));
     }
+    let is_well = outcome.is_complete(&findings) && state.memory.pending.is_empty();
     if let Some(monitor) = &monitor {
-        monitor.tell_end(&outcome, &findings);
+        monitor.tell_end(is_well, &findings);
     }
     if !outcome.waits_for_setup() {
-        record.add_run(run_record(started_at, &stop, outcome.summary(), &findings));
+        record.add_run(RunRecord {
+            is_well,
+            ..run_record(started_at, &stop, outcome.summary(), &findings)
+        });
         if let Err(error) = record.save() {
             findings.add(table::record_unwritable().because(&error));
         }
@@ -134,8 +138,10 @@ fn run_record(
         seconds: stop.age().as_secs(),
         uploaded: summary.uploaded as u64,
         uploaded_bytes: summary.uploaded_bytes,
+        replaced: summary.replaced as u64,
         deleted: summary.deleted as u64,
         left: summary.left as u64,
+        is_well: false,
         findings: findings.kept(),
     }
 }
@@ -156,12 +162,20 @@ impl Monitor {
         let _ = self.0.tell(Ping::Start);
     }
 
-    fn tell_end(&self, outcome: &Outcome, findings: &Findings) {
-        let errors = findings.kept().into_iter().filter(Finding::is_error);
-        let errors: Vec<String> = errors.take(ERRORS_TOLD).map(|error| error.line()).collect();
-        let told = if findings.errors() > 0 {
-            self.0.tell(Ping::Bad(&errors.join("\n")))
-        } else if outcome.is_complete() {
+    /// A good word only where all is well, a bad one where something failed or may be missing; none
+    /// where the run was stopped, or a backup is not finished yet.
+    fn tell_end(&self, is_well: bool, findings: &Findings) {
+        let bad = findings
+            .kept()
+            .into_iter()
+            .filter(|finding| finding.level >= Level::Gap);
+        let bad: Vec<String> = bad
+            .take(ERRORS_TOLD)
+            .map(|finding| finding.line())
+            .collect();
+        let told = if !bad.is_empty() {
+            self.0.tell(Ping::Bad(&bad.join("\n")))
+        } else if is_well {
             self.0.tell(Ping::Good)
         } else {
             Ok(())

@@ -33,9 +33,10 @@ impl Outcome {
         matches!(self, Self::Setup(NotAuthorized::Waiting))
     }
 
-    /// Whether it came to the end of what was to be done.
-    pub fn is_complete(&self) -> bool {
-        matches!(self, Self::Mirrored(summary) if summary.left == 0)
+    /// Whether it came to the end of what was to be done, and found nothing that may be missing.
+    pub fn is_complete(&self, findings: &Findings) -> bool {
+        let is_at_end = matches!(self, Self::Mirrored(summary) if summary.left == 0);
+        is_at_end && findings.errors() + findings.gaps() == 0
     }
 
     /// Writes the last line of the run.

@@ -288,6 +288,8 @@ fn listing(walk: &Walk, now: DateTime<Utc>) -> (Listing, BTreeMap<BackupId, (Pat
             finished: version.bytes > 0 && is_quiet,
             created_at: in_range(version.modified_at),
             version: Some(*version),
+            is_from_the_future: false,
+            has_failed: false,
         });
     }
     // They have no content to be copied, but they protect what is in Dropbox under their paths.
@@ -300,6 +302,8 @@ fn listing(walk: &Walk, now: DateTime<Utc>) -> (Listing, BTreeMap<BackupId, (Pat
                 finished: false,
                 created_at: in_range(version.modified_at),
                 version: None,
+                is_from_the_future: false,
+                has_failed: false,
             });
         }
     }

@@ -33,6 +33,24 @@ pub struct Backup {
     pub created_at: DateTime<Utc>,
     /// Which version it is; `None` where a finished backup never changes.
     pub version: Option<Version>,
+    /// A file with a time in the future, by which nobody can tell whether it still grows: it is finished once two
+    /// runs have found it the same.
+    #[serde(default)]
+    pub is_from_the_future: bool,
+    /// Making it has failed: there is nothing to be copied, now or later.
+    #[serde(default)]
+    pub has_failed: bool,
+}
+
+impl Backup {
+    /// Whether there is or will be something that the mirror should have. An empty file whose name begins
+    /// with a dot only marks its folder.
+    pub fn is_wanted(&self) -> bool {
+        let name = self.id.as_str().rsplit('/').next().unwrap_or_default();
+        let is_mark =
+            name.starts_with('.') && self.version.is_some_and(|version| version.bytes == 0);
+        !self.has_failed && !is_mark
+    }
 }
 
 /// The source's list, as far as it could be understood.
@@ -235,6 +253,19 @@ pub enum Error {
     /// The run had to stop.
     #[error("the run was stopped")]
     Stopped(StopReason),
+}
+
+impl Error {
+    /// Whether the source says that what was asked for is not there.
+    pub fn is_gone(&self) -> bool {
+        matches!(
+            self,
+            Self::Status {
+                status: 404 | 410,
+                ..
+            }
+        )
+    }
 }
 
 impl Retryable for Error {

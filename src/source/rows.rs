@@ -192,6 +192,8 @@ impl Row {
             finished: state == SUCCESS,
             created_at,
             version: None,
+            is_from_the_future: false,
+            has_failed: false,
         })
     }
 }

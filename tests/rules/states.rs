@@ -1,5 +1,6 @@
 //! Every state of the page and the widget, as snapshots that were reviewed; `UPDATE_SNAPSHOTS=1` writes them anew.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -35,6 +36,8 @@ fn run(days_ago: i64) -> RunRecord {
         uploaded_bytes: 40_000_000 + 3_000_000 * (days_ago as u64 % 5),
         deleted: 1,
         left: 0,
+        replaced: 0,
+        is_well: true,
         findings: Vec::new(),
     }
 }
@@ -64,6 +67,8 @@ fn listed(day: u32, is_stored: bool) -> Row {
             finished: true,
             created_at: created_at.parse().unwrap(),
             version: None,
+            is_from_the_future: false,
+            has_failed: false,
         }),
         id: Some(id),
         file: file().filter(|_| is_stored),
@@ -95,7 +100,11 @@ fn one_missing() -> Vec<Row> {
 }
 
 fn lists(rows: &[Row]) -> Option<Lists> {
-    Some(Lists::new(rows, now() - TimeDelta::minutes(317)))
+    Some(Lists::new(
+        rows,
+        &BTreeMap::new(),
+        now() - TimeDelta::minutes(317),
+    ))
 }
 
 fn three_backups() -> Vec<Row> {
@@ -362,7 +371,7 @@ fn files_without_a_backup_are_explained() {
                     .rev()
                     .map(|(decision, day)| kept(day, decision)),
             );
-            let mut lists = Lists::new(&rows, now() - TimeDelta::minutes(317));
+            let mut lists = Lists::new(&rows, &BTreeMap::new(), now() - TimeDelta::minutes(317));
             lists.rows_count += 2;
             record.lists = Some(lists);
             record.runs.back_mut().unwrap().findings = vec![table::on_hold(

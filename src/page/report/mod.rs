@@ -131,6 +131,10 @@ pub fn report(facts: &Facts) -> Report {
     // Stable: of equally urgent ones the first stays first.
     notices.sort_by_key(|notice| notice.tone);
     let mut sentences = safety(record, moments);
+    let is_well = record.runs.back().is_some_and(|run| run.is_well);
+    if notices.is_empty() && !is_well {
+        notices.push(notices::not_well(record, moments));
+    }
     let lead = if notices.is_empty() {
         Notice {
             tone: Tone::Good,

@@ -168,6 +168,18 @@ fn warnings(record: &Record) -> impl Iterator<Item = Notice> {
         .map(Notice::from)
 }
 
+/// What keeps a state from being well that no other notice names.
+pub(super) fn not_well(record: &Record, moments: &Moments) -> Notice {
+    let lists = record.lists.as_ref().filter(|lists| lists.pending > 0);
+    let finding = lists.map(|lists| {
+        let since = lists
+            .pending_since
+            .map_or_else(String::new, |since| moments.at(since));
+        table::not_there_yet(&text::count(lists.pending, "backup"), &since)
+    });
+    finding.unwrap_or_else(table::not_proved).into()
+}
+
 fn overdue_run(moments: &Moments, record: &Record) -> Option<Finding> {
     let times = record.runs.iter().map(|run| run.started_at);
     let usual = moments::usual_distance(times);

@@ -166,18 +166,24 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
         },
         in_dropbox: match (file, row.decision) {
             (None, Decision::Wait) => "no".into(),
+            (None, Decision::Refuse) => "refuses its name".into(),
             (None, _) => "not yet".into(),
             (Some(_), Decision::Keep(Reason::OnHold)) => "on hold".into(),
             (Some(_), Decision::Keep(Reason::RetainedUntil(until))) => {
                 format!("kept until {}", moments.short(until))
             }
             (Some(_), Decision::Delete { .. }) => "until the next complete run".into(),
+            (Some(_), Decision::Replace(_)) => "an older version".into(),
+            (Some(_), Decision::Compare(_)) => "not compared yet".into(),
             (Some(file), _) => since(file.server_modified, moments),
         },
         verified: row
             .verified_at
             .map_or_else(|| "no".into(), |verified_at| moments.short(verified_at)),
-        is_safe: file.is_some(),
+        is_safe: matches!(
+            row.decision,
+            Decision::Mirrored | Decision::Keep(_) | Decision::Delete { .. }
+        ),
     }
 }
 

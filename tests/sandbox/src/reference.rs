@@ -11,6 +11,8 @@ pub struct Memory {
     pub met: BTreeMap<String, Option<i64>>,
     /// Ids that wait for the admin's word.
     pub held: BTreeSet<String>,
+    /// Those of them for which it was given.
+    pub agreed: BTreeSet<String>,
     /// When an id was last seen in a list; only for checking, the rules do not need it.
     pub last_listed: BTreeMap<String, i64>,
 }
@@ -26,9 +28,9 @@ pub struct Sight {
     pub files: BTreeMap<String, String>,
     /// `keepDeletedDays`, in minutes.
     pub keep: i64,
-    /// `confirmCleanup`.
+    /// `confirmCleanup`, as long as it has not been taken note of.
     pub is_confirmed: bool,
-    /// The run's time: never earlier than what the installation remembers.
+    /// The run's time, by Dropbox's clock.
     pub now: i64,
 }
 
@@ -42,9 +44,6 @@ pub struct Verdict {
     /// Files that were put on hold by this run.
     pub newly_held: usize,
 }
-
-/// So many deletions are never suspicious.
-const UNSUSPICIOUS: usize = 3;
 
 impl Memory {
     /// Judges one run, and remembers what it saw.
@@ -83,45 +82,54 @@ impl Memory {
             .iter()
             .filter(|(_, id)| passes_1_to_7(id))
             .collect();
+        // Rule 8. The admin's word counts for what is on hold when it is given. The share is that of the
+        // files which this installation could ever delete, and of those that it sends: another server's
+        // files in the same folder must not make its own losses look small.
+        if sight.is_confirmed {
+            self.agreed.extend(self.held.iter().cloned());
+        }
+        self.agreed.retain(|id| self.held.contains(id));
+        let own = sight.files.values().filter(|id| self.met.contains_key(*id));
+        let (agreed, asked): (Vec<_>, Vec<_>) =
+            due.iter().partition(|(_, id)| self.agreed.contains(*id));
+        let own = own.count() - agreed.len();
+        let is_there = |id: &String| sight.files.values().any(|file| file == id);
+        let finished = sight.list.iter().filter(|(_, finished)| **finished);
+        let sent = finished.filter(|(id, _)| !is_there(id)).count();
+        let is_all = !asked.is_empty() && asked.len() == own + sent;
+        let is_most = asked.len() >= 2 && 2 * asked.len() > own + sent;
         let (held, fresh): (Vec<_>, Vec<_>) =
-            due.iter().partition(|(_, id)| self.held.contains(*id));
-
-        // Rule 8. The share is that of the files which this installation could ever delete: another
-        // server's files in the same folder must not make its own losses look small.
-        let own = sight
-            .files
-            .values()
-            .filter(|id| self.met.contains_key(*id))
-            .count();
-        let counted = if sight.is_confirmed {
-            fresh.len()
-        } else {
-            due.len()
-        };
-        let is_suspicious = counted > UNSUSPICIOUS && 2 * counted > own;
+            asked.iter().partition(|(_, id)| self.held.contains(*id));
 
         let mut verdict = Verdict {
-            newly_held: if is_suspicious { fresh.len() } else { 0 },
+            newly_held: if is_all || is_most { fresh.len() } else { 0 },
             ..Verdict::default()
         };
-        if sight.is_confirmed {
-            verdict
-                .goes
-                .extend(held.iter().map(|(name, _)| (*name).clone()));
+        for (name, _) in agreed {
+            verdict.goes.insert(name.clone());
         }
-        if is_suspicious {
-            self.held.extend(fresh.iter().map(|(_, id)| (*id).clone()));
-        } else {
-            verdict
-                .goes
-                .extend(fresh.iter().map(|(name, _)| (*name).clone()));
+        for (name, id) in fresh {
+            if is_all || is_most {
+                self.held.insert(id.clone());
+            } else {
+                verdict.goes.insert(name.clone());
+            }
         }
+        // What waits goes on waiting, whatever the share is now.
+        assert!(held.iter().all(|(name, _)| !verdict.goes.contains(*name)));
         let finished = sight.list.iter().filter(|(_, finished)| **finished);
         verdict.missing = finished
             .map(|(id, _)| id.clone())
             .filter(|id| !sight.files.values().any(|file| file == id))
             .collect();
         verdict
+    }
+
+    /// A backup whose last file is deleted is forgotten: who brings it back keeps it.
+    pub fn forget(&mut self, id: &str) {
+        self.met.remove(id);
+        self.held.remove(id);
+        self.agreed.remove(id);
     }
 }
 
