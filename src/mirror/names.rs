@@ -215,7 +215,7 @@ mod tests {
         ) {
             let created_at = DateTime::from_timestamp(seconds, 0).unwrap();
             let id = BackupId::parse(&id).unwrap();
-            let backup = Backup { id, finished: true, created_at, version: None, is_from_the_future: false };
+            let backup = Backup { id, finished: true, created_at, version: None, is_from_the_future: false, has_failed: false };
             let naming = Naming::Dated(zone.parse().unwrap());
             prop_assert_eq!(naming.recognise(&naming.file_name(&backup)), Some(backup.id));
         }
