@@ -352,9 +352,11 @@ impl Report {
             if let Some(problem) = &origin.problem {
                 say(&format!("Not everything could be compared. {problem}"))?;
             } else if origin.source.is_none() {
-                say(
-                    "No source of backups is configured here, so the files were not compared with one.",
-                )?;
+                say(if is_proof {
+                    "No source of backups is configured here, so the files were not compared with one."
+                } else {
+                    "No source of backups is configured here, and nothing is recorded of what runs have verified, so nothing was compared with anything."
+                })?;
             }
             let counts: Vec<String> = self
                 .counts

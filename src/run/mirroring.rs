@@ -118,10 +118,10 @@ impl Run<'_> {
         let now = time.unwrap_or_else(clock::now);
         findings.extend(wrong_clock(time));
         let memory = &mut self.state.memory;
-        memory.tick_is_used &= settings.confirm_cleanup;
-        let confirm_cleanup = settings.confirm_cleanup && !memory.tick_is_used;
+        let is_ticked = settings.confirm_cleanup;
+        memory.tick_is_used &= is_ticked;
         let settings = &Settings {
-            confirm_cleanup,
+            confirm_cleanup: is_ticked && !memory.tick_is_used,
             ..settings.clone()
         };
         let plan = survey::plan(&listing, &files, memory, settings, zone, now);
@@ -130,7 +130,7 @@ impl Run<'_> {
             memory.refused.clear();
             memory.origin.clone_from(&listing.origin);
         }
-        if confirm_cleanup {
+        if is_ticked {
             self.note_agreement(&plan);
         }
         let machine = machine_name();
@@ -164,9 +164,10 @@ impl Run<'_> {
         let memory = &mut self.state.memory;
         memory.agreed.clone_from(&plan.agreed);
         memory.on_hold.clone_from(&plan.on_hold);
+        // Left ticked, it counts no second time.
         memory.tick_is_used = true;
         if let Err(error) = self.state.save() {
-            let consequence = "Your agreement to the clean-up counts for this run only";
+            let consequence = "Your agreement to the clean-up is taken note of by the next run";
             self.findings
                 .add(table::memory_unwritable(consequence).because(&error));
             return;
