@@ -49,7 +49,7 @@ fn a_renewal_for_which_dropbox_asks_for_patience_is_waited_for() {
     let run = world.start();
     assert!(gate.wait_reached(PATIENCE));
     world.dropbox.expire_access_tokens();
-    let patience = faults::too_many_requests(Some(300));
+    let patience = faults::too_many_requests(Some(1));
     world.dropbox.inject(On::next(TOKEN), patience);
     gate.open();
     assert_eq!(run.wait(), Some(0), "{}", world.log());
