@@ -32,7 +32,7 @@ pub enum Error {
         /// Start of the body.
         excerpt: String,
     },
-    /// 429, or `too_many_write_operations` wherever it stands.
+    /// 429, a server error that names a time, or `too_many_write_operations` wherever it stands.
     #[error("Dropbox asks to slow down ({route})")]
     Busy {
         /// Route of the call.
@@ -66,6 +66,14 @@ pub enum Error {
         /// Route of the call.
         route: &'static str,
         /// Tag or text.
+        reason: String,
+    },
+    /// The app itself is switched off.
+    #[error("Dropbox says that the app is disabled ({route}: {reason})")]
+    AppDisabled {
+        /// Route of the call.
+        route: &'static str,
+        /// Dropbox's words.
         reason: String,
     },
     /// 403: account type, team policy, or the monthly upload quota of a team.
@@ -190,7 +198,7 @@ impl Error {
     /// Makes the error out of an answer whose status is not 200.
     pub fn from_response(route: &'static str, response: Response) -> Self {
         let status = response.status;
-        let header = response.retry_after();
+        let (is_patience, header) = (response.asks_for_patience(), response.retry_after());
         let body = match response.error_body() {
             Ok(body) => body,
             Err(cause) => return Self::Network { route, cause },
@@ -202,7 +210,12 @@ impl Error {
             Value::String(tag) => Some(tag.as_str()),
             error => error.get(".tag").and_then(Value::as_str),
         });
+        let says_disabled = says_disabled(&body);
         match (status, error) {
+            (400 | 401 | 403, _) if says_disabled => Self::AppDisabled {
+                route,
+                reason: excerpt,
+            },
             (400, _) => Self::from_text(route, &String::from_utf8_lossy(&body), excerpt),
             (401, _) => match tag {
                 Some("expired_access_token") => Self::ExpiredAccessToken { route },
@@ -224,11 +237,11 @@ impl Error {
                 reason: forbidden_reason(json.as_ref()).unwrap_or(excerpt),
             },
             (409, Some(error)) => Self::from_failure(route, error),
-            (429, _) => Self::Busy {
+            _ if is_patience => Self::Busy {
                 route,
                 retry_after: header.or_else(|| {
-                    let seconds = error?.get("retry_after")?.as_u64()?;
-                    Some(Duration::from_secs(seconds))
+                    let seconds = error?.get("retry_after")?.as_f64()?;
+                    Duration::try_from_secs_f64(seconds).ok()
                 }),
             },
             (500.., _) => Self::Server {
@@ -329,6 +342,7 @@ impl Error {
             | Self::AccessRefused { .. }
             | Self::LegacyTokenRefused { .. }
             | Self::Forbidden { .. }
+            | Self::AppDisabled { .. }
             | Self::ExpiredAccessToken { .. }
             | Self::Stopped(_) => true,
             _ => false,
@@ -360,6 +374,18 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Whether an answer says that the app is disabled, in whatever form: text or JSON.
+pub(super) fn says_disabled(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body).to_lowercase();
+    [
+        "app is currently disabled",
+        "app is disabled",
+        "app has been disabled",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 /// The tags of a 403, and Dropbox's message to the user if there is one.

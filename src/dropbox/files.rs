@@ -13,7 +13,7 @@ use super::content_hash::ContentHash;
 use super::error::Conflict;
 use super::{Dropbox, Error};
 use crate::http::Body;
-use crate::http::retry::{Retry, Retryable, next_wait};
+use crate::http::retry::{Retry, Retryable, Tries};
 
 /// Most entries of one batch call.
 pub const BATCH_ENTRIES_MAX: usize = 1000;
@@ -399,7 +399,8 @@ impl Dropbox {
         mut carry_out: impl FnMut(&[&I]) -> Result<Vec<Result<T, Error>>, Error>,
     ) -> Vec<Result<T, Error>> {
         let mut results: Vec<Option<Result<T, Error>>> = vec![None; items.len()];
-        for attempt in 1.. {
+        let mut tries = Tries::default();
+        loop {
             let open: Vec<usize> = (0..items.len())
                 .filter(|&index| match &results[index] {
                     None => true,
@@ -417,18 +418,9 @@ impl Dropbox {
                 cause: "it has fewer results than items".into(),
             };
             entries.resize_with(open.len(), || Err(missing()));
-            let wait = entries
-                .iter()
-                .filter_map(|entry| entry.as_ref().err())
-                .filter_map(|error| {
-                    next_wait(
-                        error.retry(),
-                        attempt,
-                        fastrand::f64(),
-                        self.stop.time_left(),
-                    )
-                })
-                .max();
+            let errors = entries.iter().filter_map(|entry| entry.as_ref().err());
+            let retry = errors.map(Retryable::retry).max();
+            let wait = tries.next_wait(retry.unwrap_or(Retry::Never), &self.stop);
             for (index, entry) in open.into_iter().zip(entries) {
                 results[index] = Some(entry);
             }

@@ -17,7 +17,7 @@ use url::Url;
 pub use error::{Conflict, Error, RouteFailure};
 
 use crate::clock::Stop;
-use crate::http::retry::with_retry;
+use crate::http::retry::{Retry, Retryable, Tries, with_retry};
 use crate::http::{self, Body, Patience};
 use crate::secret::Secret;
 
@@ -321,29 +321,52 @@ impl Dropbox {
         if access.generation != generation {
             return Ok(());
         }
-        let token =
-            oauth::refresh(&self.http, &self.hosts, app, refresh_token).map_err(|error| {
-                log::debug!("The access token could not be refreshed: {error}");
-                match error {
-                    oauth::Error::Unavailable(cause) => Error::Network {
-                        route: oauth::TOKEN_ROUTE,
-                        cause,
-                    },
-                    oauth::Error::Busy { retry_after } => Error::Busy {
-                        route: oauth::TOKEN_ROUTE,
-                        retry_after,
-                    },
-                    error => Error::AccessRefused {
-                        route: oauth::TOKEN_ROUTE,
-                        reason: error.to_string(),
-                    },
-                }
-            })?;
+        let token = self.renewed(app, refresh_token)?;
         *access = Access {
             token: Arc::new(token),
             generation: generation.wrapping_add(1),
         };
         Ok(())
+    }
+}
+
+impl Dropbox {
+    /// A new access token. Patience is given here, where the others wait for the token, too: repeating the call
+    /// would send its content again in vain.
+    fn renewed(&self, app: &oauth::App, refresh_token: &Secret) -> Result<Secret, Error> {
+        const ROUTE: &str = oauth::TOKEN_ROUTE;
+        let mut tries = Tries::default();
+        loop {
+            let error = match oauth::refresh(&self.http, &self.hosts, app, refresh_token) {
+                Ok(token) => return Ok(token),
+                Err(error) => error,
+            };
+            log::debug!("The access token could not be renewed: {error}");
+            if let retry @ Retry::After(_) = error.retry()
+                && let Some(wait) = tries.next_wait(retry, &self.stop)
+            {
+                self.stop.sleep(wait).map_err(Error::Stopped)?;
+                continue;
+            }
+            return Err(match error {
+                oauth::Error::Unavailable(cause) => Error::Network {
+                    route: ROUTE,
+                    cause,
+                },
+                oauth::Error::Busy { retry_after } => Error::Busy {
+                    route: ROUTE,
+                    retry_after,
+                },
+                oauth::Error::AppDisabled(reason) => Error::AppDisabled {
+                    route: ROUTE,
+                    reason,
+                },
+                error => Error::AccessRefused {
+                    route: ROUTE,
+                    reason: error.to_string(),
+                },
+            });
+        }
     }
 }
 

@@ -11,9 +11,11 @@ use oauth2::{
     EndpointSet, HttpRequest, HttpResponse, PkceCodeChallenge, PkceCodeVerifier, RefreshToken,
     RequestTokenError, TokenResponse, TokenUrl,
 };
+use serde_json::{Map, Value};
 use ureq::http as wire;
 
 use super::Hosts;
+use super::error::says_disabled;
 use crate::clock::StopReason;
 use crate::http::retry::{Retry, Retryable};
 use crate::http::{self, Body, Patience};
@@ -49,12 +51,15 @@ pub enum Error {
     /// Another OAuth error, which a correct request does not get.
     #[error("{0}")]
     Refused(String),
-    /// 429; says nothing about code or token.
+    /// A wish for patience; says nothing about code or token.
     #[error("Dropbox asks to slow down ({TOKEN_ROUTE})")]
     Busy {
         /// The wait that Dropbox asks for.
         retry_after: Option<Duration>,
     },
+    /// The app is switched off; says nothing about code or token.
+    #[error("Dropbox says that the app is disabled ({TOKEN_ROUTE}: {0})")]
+    AppDisabled(String),
     /// No usable answer; says nothing about code or token, either.
     #[error("{0}")]
     Unavailable(#[from] http::Error),
@@ -215,19 +220,47 @@ fn post(http: &http::Client, request: HttpRequest) -> Result<HttpResponse, Error
         Body::Bytes(&body),
     )?;
     let status = response.status;
-    if status == 429 {
+    if response.asks_for_patience() {
         let retry_after = response.retry_after();
         return Err(Error::Busy { retry_after });
     }
     if !matches!(status, 200 | 400 | 401) {
-        let excerpt = http::excerpt(&response.error_body()?, 200);
+        let body = response.error_body()?;
+        let excerpt = http::excerpt(&body, 200);
+        if matches!(status, 403) && says_disabled(&body) {
+            return Err(Error::AppDisabled(excerpt));
+        }
         return Err(http::Error::Network(format!("status {status}, {excerpt}")).into());
     }
     let body = response.bytes(TOKEN_BYTES_MAX)?;
+    if status != 200 && says_disabled(&body) {
+        return Err(Error::AppDisabled(http::excerpt(&body, 200)));
+    }
+    let body = only_what_counts(body);
     wire::Response::builder()
         .status(status)
         .body(body)
         .map_err(|error| http::Error::Protocol(error.to_string()).into())
+}
+
+/// An answer without the fields that nobody here needs: the crate is strict about them, and what is not needed
+/// must not break the rest. Anything but a JSON object stays as it is.
+fn only_what_counts(body: Vec<u8>) -> Vec<u8> {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(&body) else {
+        return body;
+    };
+    let needed = [
+        "access_token",
+        "refresh_token",
+        "error",
+        "error_description",
+    ];
+    let texts = fields
+        .into_iter()
+        .filter(|(name, value)| needed.contains(&name.as_str()) && value.is_string());
+    let mut fields: Map<String, Value> = texts.collect();
+    fields.insert("token_type".into(), "bearer".into());
+    Value::Object(fields).to_string().into_bytes()
 }
 
 fn classify(error: RequestTokenError<Error, oauth2::basic::BasicErrorResponse>) -> Error {

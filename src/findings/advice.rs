@@ -89,14 +89,19 @@ pub fn dropbox(error: &dropbox::Error) -> Advice {
                 authorize_again()
             ),
         ),
+        Error::AccessRefused { reason, .. } if reason.contains("suspended") => Advice::new(
+            "Dropbox no longer accepts the authorization, because the account is suspended, so nothing is mirrored",
+            format!(
+                "Have the suspension lifted, by the team's administrator or by Dropbox; the next run carries on then. {}, with another account",
+                authorize_again()
+            ),
+        ),
         Error::AccessRefused { .. } => Advice::new(
             "Dropbox no longer accepts the authorization, so nothing is mirrored",
             authorize_again(),
         ),
-        Error::Forbidden { .. } => Advice::new(
-            "The Dropbox account or its team does not allow this call; on some business plans the monthly quota of uploads is used up until the first of the month",
-            "Ask the team's administrator, or wait",
-        ),
+        Error::AppDisabled { .. } => app_disabled(),
+        Error::Forbidden { reason, .. } => forbidden(reason),
         Error::Route { failure, .. } if failure.has("insufficient_space") => Advice::new(
             "Dropbox is full",
             "Free some space there or get more; what is missing is uploaded by the next run",
@@ -120,6 +125,46 @@ pub fn dropbox(error: &dropbox::Error) -> Advice {
             "The next run tries again; if this repeats, report it with this line",
         ),
     }
+}
+
+/// An app that is switched off.
+fn app_disabled() -> Advice {
+    Advice::new(
+        "Nothing is wrong with the account or the stored authorization",
+        format!(
+            "Open your app at {APP_CONSOLE} and enable it on its Settings tab; the next run carries on. If it cannot be enabled, make a new app, put its key into \"{FIELD_APP_KEY}\" and authorize again"
+        ),
+    )
+}
+
+/// A call that Dropbox forbids, by the reason that it names.
+fn forbidden(reason: &str) -> Advice {
+    let names = |tag: &str| reason.split(['/', ',']).any(|own| own == tag);
+    if names("feature") {
+        return Advice::new(
+            "The account's plan does not allow this call; on some business plans the monthly quota of uploads is used up until the first of the month",
+            "Ask the team's administrator, or wait",
+        );
+    }
+    if names("invalid_account_type") {
+        return Advice::new(
+            "The account's plan does not allow this call",
+            "Use an account with another plan, or ask the team's administrator",
+        );
+    }
+    if ["team_access_denied", "no_permission", "paper_access_denied"]
+        .into_iter()
+        .any(names)
+    {
+        return Advice::new(
+            "The team that the account belongs to does not allow it",
+            "Ask the team's administrator to allow this app and this member in the team's admin console",
+        );
+    }
+    Advice::new(
+        "The account, its team, or a firewall or proxy on the way does not allow this call",
+        "Read the cause; if it is not Dropbox that speaks there, have the firewall or proxy let this server reach Dropbox, else ask the account's administrator",
+    )
 }
 
 /// Where a copy that differs from its backup comes from.
@@ -209,6 +254,7 @@ pub fn source(error: &source::Error) -> Advice {
             "The next run tries again; if this repeats, check that UISP is running",
         ),
         Error::Unauthorized { .. } => Advice::new("", new_uisp_token()),
+        Error::Busy { .. } => Advice::new("UISP is busy", NEXT_RUN),
         Error::Status { status: 404, .. } => Advice::new(
             "It may have been deleted in UISP since the list was read",
             "The next run finds out; there is nothing to do unless this repeats",
@@ -290,6 +336,7 @@ pub fn authorization(error: &oauth::Error) -> Advice {
             ),
             format!("{compare}, correct them and save"),
         ),
+        oauth::Error::AppDisabled(_) => app_disabled(),
         oauth::Error::Unavailable(http::Error::Tls(_)) => tls(),
         oauth::Error::Busy { .. } | oauth::Error::Unavailable(_) => Advice::new(
             "The stored authorization is kept",

@@ -46,7 +46,7 @@ pub fn renewal(error: &oauth::Error) -> Finding {
     let finding = match error {
         oauth::Error::InvalidGrant(_) => table::authorization_revoked(),
         oauth::Error::InvalidClient(_) => table::app_unknown(),
-        oauth::Error::Refused(_) => table::renewal_refused(),
+        oauth::Error::Refused(_) | oauth::Error::AppDisabled(_) => table::renewal_refused(),
         oauth::Error::Busy { .. } | oauth::Error::Unavailable(_) | oauth::Error::Stopped(_) => {
             table::renewal_failed()
         }

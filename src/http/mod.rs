@@ -4,6 +4,7 @@
 //! to a host that an answer names.
 
 pub mod pace;
+pub mod proxy;
 pub mod retry;
 
 use std::io::Read;
@@ -144,9 +145,22 @@ impl Response {
         self.head.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Seconds that a `Retry-After` header asks for; its date form is not used by our servers.
+    /// Whether the server asks for patience: with 429, or with a server error that names a time.
+    pub fn asks_for_patience(&self) -> bool {
+        self.status == 429 || (self.status >= 500 && self.retry_after().is_some())
+    }
+
+    /// The wait that a `Retry-After` header asks for, in seconds or until a time by the server's clock.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.header("retry-after")?.trim().parse::<f64>().ok()?;
+        let text = self.header("retry-after")?.trim();
+        let seconds = match text.parse::<f64>() {
+            Ok(seconds) => seconds,
+            Err(_) => {
+                let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+                let now = self.date().unwrap_or_else(clock::now);
+                (until - now).num_seconds().max(0) as f64
+            }
+        };
         (seconds.is_finite() && seconds >= 0.0)
             .then(|| Duration::from_secs_f64(seconds.min(1e9).ceil()))
     }
@@ -232,6 +246,7 @@ pub struct Client {
     transfer: ureq::Agent,
     download: ureq::Agent,
     upload_pace: Option<Arc<Pace>>,
+    proxy: Option<proxy::Named>,
 }
 
 impl Client {
@@ -249,6 +264,10 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn within(limit: Duration, trust: Trust, peer: Peer) -> Result<Self, Error> {
+        let proxy = match peer {
+            Peer::Internet | Peer::Monitor => proxy::from_environment()?,
+            Peer::Host => None,
+        };
         let connect_timeout = CONNECT_TIMEOUT.min(limit / 2);
         let tls = TlsConfig::builder()
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -262,6 +281,7 @@ impl Client {
                 .http_status_as_error(false)
                 .max_redirects(0)
                 .max_redirects_will_error(false)
+                .proxy(proxy.as_ref().map(|named| named.proxy.clone()))
                 .user_agent(concat!("backup-sync-dropbox/", env!("CARGO_PKG_VERSION")))
                 .max_idle_connections(CONNECTIONS_MAX)
                 .max_idle_connections_per_host(CONNECTIONS_MAX)
@@ -289,7 +309,7 @@ impl Client {
                 Peer::Internet | Peer::Monitor => config
                     .input_buffer_size(ANSWER_BUFFER_BYTES)
                     .output_buffer_size(UPLOAD_BUFFER_BYTES),
-                Peer::Host => config.proxy(None),
+                Peer::Host => config,
             };
             ureq::Agent::new_with_config(config.build())
         };
@@ -298,6 +318,7 @@ impl Client {
             transfer: agent(Patience::Transfer),
             download: agent(Patience::Download),
             upload_pace: None,
+            proxy,
         })
     }
 
@@ -332,10 +353,10 @@ impl Client {
             request = request.header(*name, *value);
         }
         let broken = |error: http::Error| Error::Protocol(error.to_string());
-        let response = match body {
-            Body::Empty => agent.run(request.body(()).map_err(broken)?)?,
+        let sent = match body {
+            Body::Empty => agent.run(request.body(()).map_err(broken)?),
             Body::Bytes(bytes) if patience == Patience::Call => {
-                agent.run(request.body(bytes).map_err(broken)?)?
+                agent.run(request.body(bytes).map_err(broken)?)
             }
             Body::Bytes(_) | Body::Parts(_) => {
                 let whole = match body {
@@ -355,15 +376,33 @@ impl Client {
                     pace: self.upload_pace.as_deref(),
                 };
                 let body = ureq::SendBody::from_reader(&mut reader);
-                agent.run(request.body(body).map_err(broken)?)?
+                agent.run(request.body(body).map_err(broken)?)
             }
         };
+        let response = sent.map_err(|error| self.by_proxy(url, error.into()))?;
         let (head, body) = response.into_parts();
         Ok(Response {
             status: head.status.as_u16(),
             head: head.headers,
             body,
         })
+    }
+
+    /// The variable that names the proxy by which `url` is asked, if there is one.
+    pub fn proxy_for(&self, url: &str) -> Option<&'static str> {
+        let named = self.proxy.as_ref()?;
+        let url = url.parse().ok()?;
+        (!named.proxy.is_no_proxy(&url)).then_some(named.variable)
+    }
+
+    /// A fault of the network, with a word about the proxy that may be the cause of it.
+    fn by_proxy(&self, url: &str, error: Error) -> Error {
+        match (error, self.proxy_for(url)) {
+            (Error::Network(cause), Some(variable)) => Error::Network(format!(
+                "{cause}; the proxy is the one that {variable} names"
+            )),
+            (error, _) => error,
+        }
     }
 
     /// Ends every request in flight and refuses new ones; for a run that has to stop.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::clock::{Stop, StopReason};
 
-/// How an error wants to be treated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an error wants to be treated; of several, the greatest serves all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Retry {
     /// The same request would fail again.
     Never,
@@ -25,14 +25,14 @@ pub trait Retryable: std::fmt::Display {
 
 /// Tries for a passing fault: with the waits below, about two minutes.
 const ATTEMPTS_MAX: u32 = 7;
-/// Tries while the server asks for patience; it is in good health, so patience pays.
+/// Tries while the server asks for patience without a word for how long; where it names a time, this many
+/// tries may follow one another quickly.
 const PATIENT_ATTEMPTS_MAX: u32 = 20;
-/// Longest wait between two tries.
+/// Longest wait between two tries, where the server does not ask for more.
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// A longer `Retry-After` is left to the next run. Dropbox has been seen to ask for 300 seconds.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
-/// The wait before try number `attempt + 1`, or `None` to give up.
+/// The wait before try number `attempt + 1`, or `None` to give up. Whoever asks for a time gets it as long as the
+/// run goes on.
 ///
 /// `attempt` counts the tries made so far, from 1; `jitter` lies in 0..1.
 pub fn next_wait(retry: Retry, attempt: u32, jitter: f64, time_left: Duration) -> Option<Duration> {
@@ -41,13 +41,39 @@ pub fn next_wait(retry: Retry, attempt: u32, jitter: f64, time_left: Duration) -
     let wait = match retry {
         Retry::Never => return None,
         Retry::Backoff if attempt >= ATTEMPTS_MAX => return None,
-        Retry::After(_) if attempt >= PATIENT_ATTEMPTS_MAX => return None,
+        Retry::After(None) if attempt >= PATIENT_ATTEMPTS_MAX => return None,
         Retry::Backoff | Retry::After(None) => backoff,
-        Retry::After(Some(asked)) if asked > RETRY_AFTER_MAX => return None,
-        // A little more than asked, so that several lanes do not come back in the same instant.
-        Retry::After(Some(asked)) => asked + Duration::from_secs_f64(jitter),
+        Retry::After(Some(asked)) => {
+            let floor = match attempt {
+                ..=PATIENT_ATTEMPTS_MAX => Duration::ZERO,
+                _ => backoff,
+            };
+            // A little more than asked, so that several lanes do not come back in the same instant.
+            asked
+                .max(floor)
+                .saturating_add(Duration::from_secs_f64(jitter))
+        }
     };
     (wait < time_left).then_some(wait)
+}
+
+/// Counts the tries of one operation: those that met a fault, and those that met a wish for patience.
+#[derive(Debug, Default)]
+pub struct Tries {
+    faults: u32,
+    waits: u32,
+}
+
+impl Tries {
+    /// The wait before the next try, or `None` to give up.
+    pub fn next_wait(&mut self, retry: Retry, stop: &Stop) -> Option<Duration> {
+        let count = match retry {
+            Retry::After(_) => &mut self.waits,
+            Retry::Never | Retry::Backoff => &mut self.faults,
+        };
+        *count += 1;
+        next_wait(retry, *count, fastrand::f64(), stop.time_left())
+    }
 }
 
 /// Repeats `operation` as its errors ask for.
@@ -59,7 +85,7 @@ pub fn with_retry<T, E: Retryable>(
     what: &str,
     mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
-    let mut attempt = 1;
+    let mut tries = Tries::default();
     loop {
         if let Some(reason) = stop.requested() {
             return Err(E::stopped(reason));
@@ -72,16 +98,14 @@ pub fn with_retry<T, E: Retryable>(
         if let Some(reason) = stop.requested() {
             return Err(E::stopped(reason));
         }
-        let Some(wait) = next_wait(error.retry(), attempt, fastrand::f64(), stop.time_left())
-        else {
+        let Some(wait) = tries.next_wait(error.retry(), stop) else {
             return Err(error);
         };
         log::debug!(
-            "Try {attempt} of {what} failed; the next one follows in {:.1} s. Cause: {error}",
+            "A try of {what} failed; the next one follows in {:.1} s. Cause: {error}",
             wait.as_secs_f64()
         );
         stop.sleep(wait).map_err(E::stopped)?;
-        attempt += 1;
     }
 }
 
@@ -119,6 +143,17 @@ mod tests {
         let asked = |seconds| Retry::After(Some(Duration::from_secs(seconds)));
         assert!(next_wait(asked(300), 1, 0.0, HOUR) >= Some(Duration::from_secs(300)));
         assert_eq!(next_wait(asked(86_400), 1, 0.0, HOUR), None);
+        assert_eq!(next_wait(asked(u64::MAX), 1, 1.0, HOUR), None);
+    }
+
+    #[test]
+    fn who_names_a_time_gets_it_as_often_as_asked_but_not_by_the_thousand() {
+        let asked = |seconds| Retry::After(Some(Duration::from_secs(seconds)));
+        assert!(next_wait(asked(1), 20, 0.0, HOUR) < Some(Duration::from_secs(2)));
+        let waits: Duration = (1..70)
+            .filter_map(|n| next_wait(asked(0), n, 0.5, HOUR))
+            .sum();
+        assert!(waits > HOUR / 2, "{waits:?}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::uisp::{Uisp, unexpected};
 use super::{Error, Listing, Source, rows};
 use crate::backup_id::BackupId;
 use crate::clock::Stopwatch;
-use crate::http::retry::{Retry, Retryable};
+use crate::http::retry::{Retry, Retryable, Tries};
 
 /// A backup that takes longer than this is mirrored by a later run.
 pub const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -48,6 +48,7 @@ impl Uisp {
     /// new backup.
     fn ask_until_listed(&self, before: &BTreeSet<BackupId>) -> Result<BackupId, Error> {
         let mut tries_left = TRIES;
+        let mut waits = Tries::default();
         loop {
             let error = match self.ask_for_backup() {
                 Ok(id) => return Ok(id),
@@ -55,6 +56,11 @@ impl Uisp {
             };
             if let Some(id) = ids(self.list()?).find(|id| !before.contains(id)) {
                 return Ok(id);
+            }
+            if let retry @ Retry::After(_) = error.retry() {
+                let wait = waits.next_wait(retry, self.stop()).ok_or(error)?;
+                self.stop().sleep(wait).map_err(Error::Stopped)?;
+                continue;
             }
             tries_left -= 1;
             if tries_left == 0 || error.retry() == Retry::Never {

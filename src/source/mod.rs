@@ -198,6 +198,14 @@ pub enum Error {
         /// HTTP status.
         status: u16,
     },
+    /// 429, or a server error that names a time.
+    #[error("UISP asks for patience (status {status})")]
+    Busy {
+        /// HTTP status.
+        status: u16,
+        /// The wait that UISP asks for.
+        retry_after: Option<Duration>,
+    },
     /// Any other status but success.
     #[error("UISP answered with status {status}: {excerpt}")]
     Status {
@@ -256,15 +264,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the source says that what was asked for is not there.
+    /// Whether the source no longer has the backup that was asked for.
     pub fn is_gone(&self) -> bool {
-        matches!(
-            self,
-            Self::Status {
-                status: 404 | 410,
-                ..
-            }
-        )
+        match self {
+            Self::Status { status, .. } => matches!(status, 404 | 410),
+            Self::Unreadable { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
     }
 }
 
@@ -276,7 +282,8 @@ impl Retryable for Error {
                 ..
             }
             | Self::Truncated { .. } => Retry::Backoff,
-            Self::Status { status, .. } if *status >= 500 || *status == 429 => Retry::Backoff,
+            Self::Status { status, .. } if *status >= 500 => Retry::Backoff,
+            Self::Busy { retry_after, .. } => Retry::After(*retry_after),
             _ => Retry::Never,
         }
     }

@@ -212,6 +212,13 @@ fn status_error(url: String, response: Response) -> Error {
     if matches!(status, 401 | 403) {
         return Error::Unauthorized { status };
     }
+    if response.asks_for_patience() {
+        let retry_after = response.retry_after();
+        return Error::Busy {
+            status,
+            retry_after,
+        };
+    }
     match response.error_body() {
         Ok(body) => Error::Status {
             status,

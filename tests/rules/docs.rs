@@ -193,6 +193,10 @@ fn causes() -> Vec<String> {
             cause: cause(),
         },
         source::Error::Unauthorized { status: 401 },
+        source::Error::Busy {
+            status: 503,
+            retry_after: None,
+        },
         source::Error::Status {
             status: 500,
             excerpt: value(),
@@ -241,6 +245,10 @@ fn causes() -> Vec<String> {
             route,
             reason: value(),
         },
+        dropbox::Error::AppDisabled {
+            route,
+            reason: value(),
+        },
         dropbox::Error::Forbidden {
             route,
             reason: value(),
@@ -280,6 +288,7 @@ fn is_listed_source(error: &source::Error) {
     match error {
         Network { .. }
         | Unauthorized { .. }
+        | Busy { .. }
         | Status { .. }
         | Unexpected { .. }
         | Truncated { .. }
@@ -304,6 +313,7 @@ fn is_listed_answer(error: &dropbox::Error) {
         | LegacyTokenRefused { .. }
         | MissingScope { .. }
         | AccessRefused { .. }
+        | AppDisabled { .. }
         | Forbidden { .. }
         | Route { .. }
         | Rejected { .. }

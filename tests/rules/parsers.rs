@@ -152,7 +152,7 @@ proptest! {
         for retry in [Retry::Never, Retry::Backoff, Retry::After(None), Retry::After(Some(asked))] {
             let left = Duration::from_secs(left);
             if let Some(wait) = next_wait(retry, attempt, jitter, left) {
-                prop_assert!(wait < left && wait <= Duration::from_secs(601));
+                prop_assert!(wait < left && (retry == Retry::After(Some(asked)) || wait <= Duration::from_secs(60)));
             }
         }
     }
@@ -368,7 +368,8 @@ fn any_retry_after_is_a_wait_or_none() {
             assert!(asked <= Duration::from_secs(1_000_000_000), "{text}");
             assert!(
                 text.trim()
-                    .starts_with(|c: char| c.is_ascii_digit() || "+.-".contains(c)),
+                    .starts_with(|c: char| c.is_ascii_digit() || "+.-".contains(c))
+                    || text.ends_with(" GMT"),
                 "{text}"
             );
         }

@@ -46,14 +46,18 @@ pub(super) fn check(
     stop: &Stop,
     report: &mut Report,
 ) -> Result<(), Failure> {
+    let by_proxy = http
+        .proxy_for(hosts.api.as_str())
+        .map_or_else(String::new, |variable| {
+            format!(" (through the proxy that {variable} names)")
+        });
     match hosts.reach(http, stop) {
         Ok(time) => {
-            report.ok("Dropbox", &format!("both servers answer{}", by_proxy()))?;
+            report.ok("Dropbox", &format!("both servers answer{by_proxy}"))?;
             check_clock(time, report)?;
         }
         Err(error) => {
-            let what = format!("{error}{}", by_proxy());
-            report.problem("Dropbox", &table::broken(what).advised(&error))?;
+            report.problem("Dropbox", &table::broken(&error).advised(&error))?;
             return report.skip_all(&["clock", "authorization"], "Dropbox cannot be reached");
         }
     }
@@ -73,19 +77,6 @@ pub(super) fn check(
     permissions.check_reading(report)?;
     permissions.check_writing(call, report)?;
     permissions.check_optional(call, report)
-}
-
-/// Tells of a proxy, which explains much.
-fn by_proxy() -> &'static str {
-    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-    if names
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-    {
-        " (the environment names a proxy)"
-    } else {
-        ""
-    }
 }
 
 fn authorized_by(settings: &Settings) -> &'static str {

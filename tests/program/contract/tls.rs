@@ -193,3 +193,73 @@ fn a_proxy_that_is_no_url_is_said() {
         ended.assert_line(&["ERROR: ", "proxy"]);
     }
 }
+
+#[test]
+fn a_socks_proxy_serves_as_well() {
+    let world = World::authorized();
+    world.add_backups(1, 1, 1000);
+    let proxy = ConnectProxy::start(world.dropbox.real_names()).unwrap();
+    let mut command = under_real_names(&world, &proxy);
+    command.env("HTTPS_PROXY", proxy.socks_url());
+    let ended = world.run_as(&mut command);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    world.assert_mirrored();
+    assert!(proxy.asked().contains(&"api.dropboxapi.com:443".into()));
+}
+
+#[test]
+fn of_several_proxies_the_specific_one_counts() {
+    // Nobody listens at port 1.
+    let dead = "http://127.0.0.1:1";
+    for (right, others) in [
+        ("HTTPS_PROXY", &["ALL_PROXY", "HTTP_PROXY", "all_proxy"][..]),
+        ("https_proxy", &["HTTPS_PROXY", "ALL_PROXY", "http_proxy"]),
+        ("ALL_PROXY", &["HTTP_PROXY", "http_proxy"]),
+    ] {
+        for wrong in [dead, "socks5h://127.0.0.1:1", "nonsense://x", ""] {
+            let world = World::authorized();
+            world.add_backups(1, 1, 1000);
+            let proxy = ConnectProxy::start(world.dropbox.real_names()).unwrap();
+            let mut command = under_real_names(&world, &proxy);
+            command.env_remove("HTTPS_PROXY").env(right, proxy.url());
+            for other in others {
+                command.env(other, wrong);
+            }
+            let ended = world.run_as(&mut command);
+            assert_eq!(ended.code, Some(0), "{right}, {wrong}: {}", ended.log);
+            world.assert_mirrored();
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_be_used_is_named_and_never_passed_by() {
+    for (value, said) in [
+        ("quic://127.0.0.1:1", "of the kind \"quic\""),
+        (
+            "socks6://test-user:test-proxy-password@127.0.0.1:1",
+            "of the kind \"socks6\"",
+        ),
+        ("http://127.0.0.1:1", "refused"),
+        ("socks5://127.0.0.1:1", "refused"),
+    ] {
+        for variable in ["HTTPS_PROXY", "all_proxy"] {
+            let world = World::authorized();
+            world.add_backups(1, 1, 1000);
+            let ended = world.run_as(world.command().env(variable, value));
+            assert_eq!(ended.code, Some(1), "{}", ended.log);
+            ended.assert_line(&["ERROR: ", variable, said]);
+            assert!(!ended.log.contains("test-proxy-password"), "{}", ended.log);
+            assert!(world.dropbox.requests().is_empty());
+            // What is excepted is asked directly.
+            for exception in ["127.0.0.1", " example.com, 127.0.0.1", "*"] {
+                let mut command = world.command();
+                command
+                    .env(variable, "http://127.0.0.1:1")
+                    .env("no_proxy", exception);
+                let ended = world.run_as(&mut command);
+                assert_eq!(ended.code, Some(0), "{exception}: {}", ended.log);
+            }
+        }
+    }
+}

@@ -42,19 +42,139 @@ fn a_token_that_expires_during_the_run_is_refreshed_once() {
 
 #[test]
 fn a_renewal_for_which_dropbox_asks_for_patience_is_waited_for() {
-    let world = changed_world();
-    let gate = Gate::new();
-    let hold = Action::Hold(gate.clone());
-    world.dropbox.inject(On::next(LIST), hold);
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
-    world.dropbox.expire_access_tokens();
-    let patience = faults::too_many_requests(Some(1));
-    world.dropbox.inject(On::next(TOKEN), patience);
-    gate.open();
-    assert_eq!(run.wait(), Some(0), "{}", world.log());
-    assert_eq!(world.count(TOKEN), 3);
-    world.assert_mirrored();
+    for patience in [
+        faults::too_many_requests(Some(6)),
+        Action::text(429, "").with_header("Retry-After", "6.0"),
+        Action::text(503, "").with_header("Retry-After", "6.0"),
+    ] {
+        for route in [LIST, START, APPEND, FINISH, DELETE, CHECK] {
+            let world = changed_world();
+            let expired = faults::unauthorized("expired_access_token");
+            world.dropbox.inject(On::next(route), expired);
+            for number in 2..=10 {
+                world
+                    .dropbox
+                    .inject(On::nth(TOKEN, number), patience.clone());
+            }
+            world.run_well();
+            assert!(world.count(TOKEN) >= 11, "{route}");
+            world.assert_mirrored();
+        }
+    }
+}
+
+#[test]
+fn what_is_not_needed_of_a_tokens_answer_cannot_break_it() {
+    for more in [
+        json!({}),
+        json!({"expires_in": null}),
+        json!({"expires_in": "14400"}),
+        json!({"expires_in": -1, "token_type": "MAC"}),
+        json!({"expires_in": 14400.5, "token_type": null}),
+        json!({"expires_in": 1e300, "token_type": 7, "scope": ["a"], "refresh_token": null}),
+        json!({"refresh_token": {}, "scope": 1, "account_id": [], "new": {"a": [1]}}),
+    ] {
+        let world = changed_world();
+        let mut answer = more.clone();
+        answer["access_token"] = json!(world.dropbox.issue_access_token());
+        world
+            .dropbox
+            .inject(On::next(TOKEN), Action::json(200, &answer));
+        world.run_well();
+        world.assert_mirrored();
+    }
+    for refusal in [
+        json!({"error": "invalid_grant", "error_description": 7, "error_uri": 1}),
+        json!({"error": "invalid_grant", "error_description": null, "new": {}}),
+    ] {
+        let world = changed_world();
+        world
+            .dropbox
+            .inject(On::every(TOKEN), Action::json(400, &refusal));
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR: Dropbox no longer accepts the stored authorization"]);
+    }
+}
+
+#[test]
+fn an_app_that_is_disabled_is_enabled_in_the_console() {
+    let text = "This app is currently disabled.";
+    let old = json!({"api_error": true, "user_error": text, "error": text});
+    for refusal in [
+        Action::json(403, &old),
+        Action::text(403, text),
+        Action::text(
+            400,
+            &format!("Error in call to API function \"files/list_folder\": {text}"),
+        ),
+        Action::json(
+            400,
+            &json!({"error": "invalid_client", "error_description": text}),
+        ),
+    ] {
+        for route in [TOKEN, LIST, START, FINISH, DELETE] {
+            let world = changed_world();
+            let config = world.config();
+            world.dropbox.inject(On::every(route), refusal.clone());
+            let ended = world.run_badly();
+            let console = "https://www.dropbox.com/developers/apps";
+            ended.assert_line(&["ERROR: ", "app is disabled", "enable it", console]);
+            assert!(!ended.log.contains("quota"), "{}", ended.log);
+            assert_eq!(world.config(), config);
+            assert_recovers(&world);
+        }
+    }
+}
+
+#[test]
+fn each_refusal_has_its_own_remedy() {
+    let forbidden = |tag: &str, inner: Option<&str>| {
+        let mut error = json!({".tag": tag});
+        if let Some(inner) = inner {
+            error[tag] = json!({".tag": inner});
+        }
+        let summary = format!("{tag}/.");
+        Action::json(403, &json!({"error_summary": summary, "error": error}))
+    };
+    for (refusal, said) in [
+        (
+            forbidden("invalid_account_type", Some("feature")),
+            "first of the month",
+        ),
+        (
+            forbidden("invalid_account_type", Some("endpoint")),
+            "another plan",
+        ),
+        (
+            forbidden("team_access_denied", None),
+            "team's admin console",
+        ),
+        (forbidden("no_permission", None), "team's admin console"),
+        (
+            Action::html(403, "<html>Blocked by policy</html>"),
+            "firewall or proxy",
+        ),
+        (faults::unauthorized("user_suspended"), "suspension lifted"),
+        (
+            faults::unauthorized("invalid_access_token"),
+            "To authorize again",
+        ),
+    ] {
+        let world = changed_world();
+        world.dropbox.inject(On::every(LIST), refusal);
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR: ", said]);
+        let others = [
+            "first of the month",
+            "another plan",
+            "admin console",
+            "firewall or proxy",
+        ];
+        for other in others.iter().filter(|other| !said.contains(**other)) {
+            assert!(!ended.log.contains(other), "{}", ended.log);
+        }
+        assert_recovers(&world);
+    }
 }
 
 #[test]

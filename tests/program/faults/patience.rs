@@ -51,6 +51,89 @@ fn endless_requests_for_patience_do_not_become_an_endless_loop() {
     }
 }
 
+/// Every route that a run asks in [`changed_world`].
+const ROUTES: [&str; 8] = [TOKEN, LIST, CONTINUE, START, APPEND, FINISH, DELETE, CHECK];
+
+/// A service that is down for a known time.
+fn unavailable_for(time: &str) -> Action {
+    Action::html(503, "<html>Service Unavailable</html>").with_header("Retry-After", time)
+}
+
+#[test]
+fn patience_that_is_asked_for_nine_times_is_given_on_every_route() {
+    for route in ROUTES {
+        let world = changed_world();
+        world
+            .dropbox
+            .inject(On::times(route, 9), unavailable_for("1.0"));
+        world.run_well();
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn patience_for_a_quarter_of_an_hour_is_given() {
+    let world = changed_world();
+    world
+        .dropbox
+        .inject(On::times(LIST, 2), unavailable_for("900"));
+    let ended = world.run_well();
+    assert!(minutes(&ended) >= 30, "{}", ended.log);
+    world.assert_mirrored();
+}
+
+#[test]
+fn patience_until_a_time_of_day_is_given() {
+    let world = changed_world();
+    let until = chrono::Utc::now() + chrono::TimeDelta::minutes(10);
+    let until = until.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let patience = Action::text(429, "").with_header("Retry-After", &until);
+    world.dropbox.inject(On::next(LIST), patience);
+    let ended = world.run_well();
+    assert!((8..20).contains(&minutes(&ended)), "{}", ended.log);
+}
+
+#[test]
+fn a_fault_beside_the_patience_has_its_own_tries() {
+    let world = changed_world();
+    world
+        .dropbox
+        .inject(On::times(LIST, 9), unavailable_for("1"));
+    world
+        .dropbox
+        .inject(On::times(LIST, 14), faults::server_error());
+    world.run_well();
+    world.assert_mirrored();
+}
+
+#[test]
+fn uisp_gets_the_patience_that_it_asks_for() {
+    for route in [
+        "nms/backups",
+        "nms/settings",
+        &download_route(5),
+        &download_route(6),
+    ] {
+        for patience in [
+            unavailable_for("1"),
+            Action::text(429, "").with_header("Retry-After", "1.0"),
+        ] {
+            let world = changed_world();
+            world.uisp.inject(On::times(route, 9), patience);
+            let ended = world.run_well();
+            assert!(!ended.log.contains("WARNING"), "{route}: {}", ended.log);
+            world.assert_mirrored();
+        }
+    }
+    let world = changed_world();
+    world
+        .uisp
+        .inject(On::every("nms/backups"), unavailable_for("7200"));
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", "UISP asks for patience", "status 503"]);
+    assert_recovers(&world);
+}
+
 #[test]
 fn write_contention_inside_a_batch_answer_is_waited_out() {
     let contention = json!({".tag": "too_many_write_operations"});
