@@ -41,7 +41,9 @@ impl Secret {
         }
         let encoded: String = url::form_urlencoded::byte_serialize(self.0.as_bytes()).collect();
         let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        for form in [self.0.clone(), encoded] {
+        let quoted = serde_json::json!(self.0).to_string();
+        let in_json = quoted[1..quoted.len() - 1].to_owned();
+        for form in [self.0.clone(), encoded, in_json] {
             if !known.contains(&form) {
                 known.push(form);
             }
@@ -94,6 +96,9 @@ mod tests {
         let _short = Secret::new("abc");
         let text = "before fake/secret of a test, fake%2Fsecret+of+a+test after abc";
         assert_eq!(redact(text), "before [redacted], [redacted] after abc");
+        let quoted = Secret::new("fake \"quoted\" secret");
+        let json = serde_json::json!([quoted.expose()]).to_string();
+        assert_eq!(redact(&json), "[\"[redacted]\"]");
     }
 
     #[test]

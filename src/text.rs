@@ -50,7 +50,15 @@ pub fn list<'a>(items: impl IntoIterator<Item = &'a str>, limit: usize) -> Strin
 pub fn is_printable(c: char) -> bool {
     let hidden = matches!(
         c,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e0fff}'
     );
     !c.is_control() && !hidden
 }
@@ -59,6 +67,23 @@ pub fn is_printable(c: char) -> bool {
 pub fn one_line(text: &str) -> String {
     let shown = |c| if is_printable(c) { c } else { ' ' };
     text.chars().map(shown).collect()
+}
+
+/// A JSON text of the same value that a terminal shows as it is: what does not print stands only within
+/// strings there, and becomes an escape.
+pub fn escaped_json(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c == '\n' || is_printable(c) {
+            escaped.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped
 }
 
 /// What is wrong with a JSON text, and where, without quoting anything of it: it may hold secrets.
@@ -75,6 +100,20 @@ pub fn json_fault(error: &serde_json::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_character_of_a_text_in_json_reaches_a_terminal_as_it_is() {
+        let name: String = ('\0'..='\u{ffff}')
+            .chain(['\u{e0001}', '😀', '"'])
+            .collect();
+        let document = format!("{:#}", serde_json::json!({ "name": name }));
+        let escaped = escaped_json(&document);
+        assert_eq!(escaped.lines().count(), 3);
+        assert!(escaped.lines().all(|line| line.chars().all(is_printable)));
+        let parsed: serde_json::Value = serde_json::from_str(&escaped).unwrap();
+        assert_eq!(parsed["name"], name);
+        assert!(escaped.contains('😀'));
+    }
 
     #[test]
     fn numbers_read_well() {

@@ -86,9 +86,15 @@ fn run(call: &Call) -> Result<End, Failure> {
         findings: &findings,
     };
     let url = setup.address(&app).map_err(failed)?;
-    say(&format!(
-        "Open this address in a browser and click \"Allow\":\n\n{url}\n\nThen paste the code that Dropbox shows, and press Enter:"
-    ))?;
+    for line in [
+        "Open this address in a browser and click \"Allow\":",
+        "",
+        url.as_str(),
+        "",
+        "Then paste the code that Dropbox shows, and press Enter:",
+    ] {
+        say(line)?;
+    }
     let authorized = setup
         .authorize(&Settings {
             access_code: Some(read_code()?),

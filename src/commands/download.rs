@@ -134,7 +134,7 @@ fn choose<'a>(
     if wanted == LATEST {
         let newest = backups()
             .max_by_key(|file| (naming.time_in(&file.name), file.metadata.server_modified));
-        return newest.ok_or_else(|| Failure("There is no backup in the mirror folder in Dropbox. If \"dropboxFolder\" is set in the configuration, check that it names the right folder.".into()));
+        return newest.ok_or_else(|| Failure::new("There is no backup in the mirror folder in Dropbox. If \"dropboxFolder\" is set in the configuration, check that it names the right folder."));
     }
     if let Some(file) = files
         .iter()
@@ -148,10 +148,10 @@ fn choose<'a>(
         .collect();
     match found.as_slice() {
         [file] => Ok(file),
-        [] => Err(Failure(format!(
+        [] => Err(Failure::new(format!(
             "Dropbox has no backup \"{wanted}\", and none with that in its name. The command \"list\" shows what there is."
         ))),
-        several => Err(Failure(format!(
+        several => Err(Failure::new(format!(
             "Several backups in Dropbox have \"{wanted}\" in their names: {}. Give more of the name.",
             text::list(
                 several.iter().map(|file| file.name.as_str()),
@@ -166,7 +166,7 @@ fn target(destination: Option<&Path>, file: &ListedFile) -> Result<PathBuf, Fail
     // The name comes from outside: only its last component, which cannot lead elsewhere.
     let own = Path::new(&file.name).file_name();
     let own = own.ok_or_else(|| {
-        Failure(format!(
+        Failure::new(format!(
             "\"{}\" is no name for a file. Give a file as DEST.",
             file.name
         ))
@@ -197,7 +197,7 @@ impl Content<'_> {
         if self.is_right(hasher.finish()) {
             return Ok(());
         }
-        Err(Fault::Final(Failure(format!(
+        Err(Fault::Final(Failure::new(format!(
             "What was written to standard output is not the content of \"{}\": its hash differs. Do not use it; run the command again.",
             self.file.name
         ))))
@@ -219,7 +219,7 @@ impl Content<'_> {
             .map_err(|fault| part.explain(fault))?;
         if !self.is_right(hasher.finish()) {
             part.discard();
-            return Err(Fault::Again(Failure(format!(
+            return Err(Fault::Again(Failure::new(format!(
                 "What was downloaded is not the content of \"{}\": its hash differs. It was thrown away. The connection or this machine's memory or disk may be faulty; run the command again.",
                 self.file.name
             ))));
@@ -289,7 +289,7 @@ impl Content<'_> {
     /// Whether the target has the content already. One that differs is an error unless it is replaced.
     fn is_there(&self, target: &Path, replaces: bool) -> Result<bool, Failure> {
         let failed = |error: io::Error| {
-            Failure(format!(
+            Failure::new(format!(
                 "{} cannot be read. Choose another place. Cause: {error}.",
                 target.display()
             ))
@@ -301,7 +301,7 @@ impl Content<'_> {
         };
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
-            return Err(Failure(format!(
+            return Err(Failure::new(format!(
                 "{} is no regular file. Choose another place.",
                 target.display()
             )));
@@ -322,14 +322,14 @@ impl Content<'_> {
 }
 
 fn occupied(target: &Path) -> Failure {
-    Failure(format!(
+    Failure::new(format!(
         "{} is there already and differs. Choose another place, or replace it with --force.",
         target.display()
     ))
 }
 
 fn unwritable(error: io::Error) -> Failure {
-    Failure(format!(
+    Failure::new(format!(
         "The content could not be written. Free disk space or choose another place, then run the same command again. Cause: {error}."
     ))
 }
@@ -365,7 +365,7 @@ impl Part {
         ));
         let path = PathBuf::from(path);
         let cannot = |error: io::Error| {
-            Failure(format!(
+            Failure::new(format!(
                 "{} cannot be written. Choose another place. Cause: {error}.",
                 path.display()
             ))
@@ -381,7 +381,7 @@ impl Part {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Failure(format!(
+                return Err(Failure::new(format!(
                     "Another download to {} is going on. Wait until it has ended, or choose another place.",
                     target.display()
                 )));
@@ -406,7 +406,7 @@ impl Part {
             self.file.stream_position()
         };
         read().map_err(|error| {
-            Failure(format!(
+            Failure::new(format!(
                 "{} cannot be read. Remove it. Cause: {error}.",
                 self.path.display()
             ))
@@ -416,8 +416,8 @@ impl Part {
     /// Says that the same command goes on, where that is so.
     fn explain(&self, fault: Fault) -> Fault {
         match fault {
-            Fault::Final(Failure(text)) => Fault::Final(Failure(format!(
-                "{text} What has arrived is in {}, and the same command goes on from there.",
+            Fault::Final(failure) => Fault::Final(Failure::new(format!(
+                "{failure} What has arrived is in {}, and the same command goes on from there.",
                 self.path.display()
             ))),
             fault => fault,
@@ -443,7 +443,7 @@ impl Part {
             .and_then(|()| fs::rename(&self.path, target))
             .and_then(|()| File::open(folder)?.sync_all());
         renamed.map_err(|error| {
-            Failure(format!(
+            Failure::new(format!(
                 "The download is complete, but could not get its name {}. It is in {}. Cause: {error}.",
                 target.display(),
                 self.path.display()

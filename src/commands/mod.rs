@@ -81,9 +81,9 @@ pub enum End {
     Wrong,
 }
 
-/// Why a command could not do its work; a whole message.
+/// Why a command could not do its work; whole messages, each a line.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure(Vec<String>);
 
 impl Command {
     /// The command of this name.
@@ -191,24 +191,30 @@ fn unlimited() -> Stop {
     Stop::within(Duration::MAX, Arc::default())
 }
 
-/// A text without secrets and without characters that a terminal would obey.
+/// A text in one line, without secrets and without characters that a terminal would obey, whatever
+/// names from elsewhere are in it.
 fn harmless(text: &str) -> String {
-    let is_shown = |&c: &char| c == '\n' || text::is_printable(c);
-    secret::redact(text).chars().filter(is_shown).collect()
+    text::one_line(&secret::redact(text))
 }
 
-/// Writes lines to standard output.
-fn say(lines: &str) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{}", harmless(lines)).map_err(Failure::output)
+/// Writes a line to standard output.
+fn say(line: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{}", harmless(line)).map_err(Failure::output)
 }
 
 /// Writes a document to standard output.
 fn say_json(document: &Value) -> Result<(), Failure> {
     let document = format!("{document:#}");
-    writeln!(io::stdout(), "{}", secret::redact(&document)).map_err(Failure::output)
+    let document = text::escaped_json(&secret::redact(&document));
+    writeln!(io::stdout(), "{document}").map_err(Failure::output)
 }
 
 impl Failure {
+    /// A failure with one message.
+    fn new(line: impl Into<String>) -> Self {
+        Self(vec![line.into()])
+    }
+
     /// Standard output is gone: a pipe whose reader has enough, or a full disk.
     fn output(error: io::Error) -> Self {
         table::output_not_written().because(&error).into()
@@ -217,20 +223,20 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&harmless(&self.0))
+        let lines: Vec<String> = self.0.iter().map(|line| harmless(line)).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
 impl From<Finding> for Failure {
     fn from(finding: Finding) -> Self {
-        Self(finding.line())
+        Self::new(finding.line())
     }
 }
 
 impl From<Vec<Finding>> for Failure {
     fn from(findings: Vec<Finding>) -> Self {
-        let lines: Vec<String> = findings.iter().map(Finding::line).collect();
-        Self(lines.join("\n"))
+        Self(findings.iter().map(Finding::line).collect())
     }
 }
 

@@ -18,6 +18,7 @@ use crate::plugin::config;
 use crate::plugin::lock::{self, Seen};
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::record::Record;
+use crate::text;
 use crate::zone::Zone;
 use access::Visitor;
 use moments::Moments;
@@ -72,7 +73,14 @@ impl Response {
         if self.status.starts_with("405") {
             write!(to, "Allow: GET, HEAD\r\n")?;
         }
-        write!(to, "\r\n{}", self.body)?;
+        // Names from elsewhere stand in it; nothing may turn the direction of what is around them.
+        let shown = |c| match c {
+            '\n' => '\n',
+            c if text::is_printable(c) => c,
+            _ => ' ',
+        };
+        let body: String = self.body.chars().map(shown).collect();
+        write!(to, "\r\n{body}")?;
         to.flush()
     }
 }

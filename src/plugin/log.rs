@@ -186,7 +186,10 @@ fn line(record: &Record<'_>, now: DateTime<Utc>, zone: Zone) -> String {
     let message = record.args().to_string();
     let message = secret::redact(&message);
     if record.target() == BLOCK {
-        return format!("{message}\n");
+        return message
+            .lines()
+            .map(|line| text::one_line(line) + "\n")
+            .collect();
     }
     stamp(level_mark(record.level()), &message, now, zone)
 }
@@ -280,7 +283,7 @@ impl Progress {
             } = transfer;
             self.bars
                 .entry(name.clone())
-                .or_insert_with(|| ProgressBar::new(name, *held, *length))
+                .or_insert_with(|| ProgressBar::new(&text::one_line(name), *held, *length))
                 .advance_to(*held);
         }
     }

@@ -3,6 +3,6 @@
 
 mod access;
 mod backups;
-mod crm;
+pub mod crm;
 mod php;
 mod saving;

@@ -14,7 +14,7 @@ use crate::support::World;
 const KEY: &str = "fake-check-key-0123456789";
 
 /// A monitoring service: remembers method, path and body of every call.
-struct Monitor {
+pub struct Monitor {
     calls: Arc<Calls>,
     server: Server,
 }
@@ -38,7 +38,8 @@ impl Handler for Calls {
 }
 
 impl Monitor {
-    fn start() -> Self {
+    /// A service that answers.
+    pub fn start() -> Self {
         let calls = Arc::new(Calls::default());
         let options = ServerOptions {
             address: Ipv4Addr::LOCALHOST.into(),
@@ -48,7 +49,8 @@ impl Monitor {
         Self { calls, server }
     }
 
-    fn address(&self) -> String {
+    /// The address of a check.
+    pub fn address(&self) -> String {
         format!("{}/ping/{KEY}", self.server.url())
     }
 
@@ -62,7 +64,8 @@ impl Monitor {
             .collect()
     }
 
-    fn last_body(&self) -> String {
+    /// What it was told last.
+    pub fn last_body(&self) -> String {
         self.calls.0.lock().unwrap().last().unwrap().2.clone()
     }
 }

@@ -3,5 +3,5 @@
 
 mod creation;
 mod folder;
-mod healthcheck;
+pub mod healthcheck;
 mod space;
