@@ -75,6 +75,22 @@ fn every_licence_is_accepted() {
     );
 }
 
+/// cargo-deny, which also knows the advisories, is told the same.
+#[test]
+fn deny_toml_allows_the_same_licences() {
+    let deny = include_str!("../../deny.toml");
+    assert!(
+        deny.contains(&format!("\nallow = {ACCEPTED:?}\n")),
+        "{deny}"
+    );
+    for (name, licence, reason) in EXCEPTIONS {
+        let exception = format!("{{ crate = {name:?}, allow = [{licence:?}] }},");
+        assert!(deny.contains(&exception), "{reason}: no line {exception}");
+    }
+    let exceptions = deny.matches("allow = [").count() - 1;
+    assert_eq!(exceptions, EXCEPTIONS.len());
+}
+
 #[test]
 fn every_crate_comes_from_the_registry() {
     for one in CRATES.iter() {
