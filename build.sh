@@ -26,7 +26,8 @@ Usage: ./build.sh COMMAND
   pictures       the pictures in docs/pictures, anew, from the demo in a browser
   bench          what a run costs in time, CPU, memory and requests, against the stand-ins (about five minutes);
                  options: --large (8 GiB as well), --repeat N, --plain, --markdown, --only TEXT, --timeline
-  soak           properties, the model test and crash tests at a scale for a night, not for every change
+  fuzz [SECONDS] what comes from outside, changed at random (cargo-fuzz), each target for so long (default: 60)
+  soak           properties, the model test, crash tests and fuzzing at a scale for a night, not for every change
   help           this text
 
 Needs Rust and bash. What else a command needs is installed through apt, as root or with sudo.
@@ -348,6 +349,27 @@ need_crash_tools() {
     require 'ls /usr/lib/*/faketime/libfaketimeMT.so.1' libfaketime
 }
 
+# need_cargo_tool NAME: a subcommand of Cargo; where it is not installed, it is built and kept in the build folder.
+need_cargo_tool() {
+    export PATH=$PATH:$target_dir/tools/bin
+    command -v "$1" >/dev/null || cargo install --locked --root "$target_dir/tools" "$1" >&2
+}
+
+# What is found new stays in the build folder, what fails in fuzz/artifacts.
+fuzz() {
+    local seconds=${1:-60} target grown
+    require 'command -v c++' g++
+    need_cargo_tool cargo-fuzz
+    for target in $(cargo fuzz list); do
+        say "fuzzing $target for $seconds s"
+        grown=$target_dir/fuzz-corpus/$target
+        mkdir -p "$grown"
+        # Without a sanitizer, which stable Rust does not have: the program has no unsafe code for it to watch.
+        cargo fuzz run --release --sanitizer none "$target" "$grown" "fuzz/corpus/$target" -- \
+            -max_total_time="$seconds" -max_len=2048 -timeout=10 -print_final_stats=1
+    done
+}
+
 soak() {
     need_compiler
     need_crash_tools
@@ -362,6 +384,7 @@ soak() {
     PROPTEST_CASES=100000 cargo test --locked --release --test rules parsers::
     say "crash tests: 2,000 random kills"
     CRASH_KILLS=2000 cargo test --locked --test program crash::random -- --nocapture
+    fuzz 1800
 }
 
 case ${1:-help} in
@@ -369,6 +392,7 @@ case ${1:-help} in
     test) run_tests ;;
     pictures) pictures ;;
     bench) bench "${@:2}" ;;
+    fuzz) fuzz "${@:2}" ;;
     soak) soak ;;
     package)
         package_for_others "$checkout/dist/backup-sync-dropbox.zip"

@@ -198,25 +198,35 @@ impl Error {
     /// Makes the error out of an answer whose status is not 200.
     pub fn from_response(route: &'static str, response: Response) -> Self {
         let status = response.status;
-        let (is_patience, header) = (response.asks_for_patience(), response.retry_after());
-        let body = match response.error_body() {
-            Ok(body) => body,
-            Err(cause) => return Self::Network { route, cause },
-        };
-        let excerpt = http::excerpt(&body, EXCERPT_CHARS);
-        let json: Option<Value> = serde_json::from_slice(&body).ok();
+        let (is_patience, retry_after) = (response.asks_for_patience(), response.retry_after());
+        match response.error_body() {
+            Ok(body) => Self::from_answer(route, status, is_patience, retry_after, &body),
+            Err(cause) => Self::Network { route, cause },
+        }
+    }
+
+    /// The same, out of the parts that count.
+    pub fn from_answer(
+        route: &'static str,
+        status: u16,
+        is_patience: bool,
+        retry_after: Option<Duration>,
+        body: &[u8],
+    ) -> Self {
+        let excerpt = http::excerpt(body, EXCERPT_CHARS);
+        let json: Option<Value> = serde_json::from_slice(body).ok();
         let error = json.as_ref().and_then(|json| json.get("error"));
         let tag = error.and_then(|error| match error {
             Value::String(tag) => Some(tag.as_str()),
             error => error.get(".tag").and_then(Value::as_str),
         });
-        let says_disabled = says_disabled(&body);
+        let says_disabled = says_disabled(body);
         match (status, error) {
             (400 | 401 | 403, _) if says_disabled => Self::AppDisabled {
                 route,
                 reason: excerpt,
             },
-            (400, _) => Self::from_text(route, &String::from_utf8_lossy(&body), excerpt),
+            (400, _) => Self::from_text(route, &String::from_utf8_lossy(body), excerpt),
             (401, _) => match tag {
                 Some("expired_access_token") => Self::ExpiredAccessToken { route },
                 Some("missing_scope") => Self::MissingScope {
@@ -239,7 +249,7 @@ impl Error {
             (409, Some(error)) => Self::from_failure(route, error),
             _ if is_patience => Self::Busy {
                 route,
-                retry_after: header.or_else(|| {
+                retry_after: retry_after.or_else(|| {
                     let seconds = error?.get("retry_after")?.as_f64()?;
                     Duration::try_from_secs_f64(seconds).ok()
                 }),

@@ -55,7 +55,7 @@ const FOLDER_NAME_CHARS_MAX: usize = 255;
 /// How often a change is begun again because the file changed meanwhile.
 const CHANGE_ATTEMPTS_MAX: u32 = 10;
 /// Room that a refresh token may take; real ones have less than 100 bytes.
-const TOKEN_BYTES_MAX: usize = 8 * 1024;
+const TOKEN_BYTES_MAX: usize = 8192;
 
 /// The configuration cannot be used as it is.
 #[derive(Debug, thiserror::Error)]
@@ -116,8 +116,13 @@ pub fn load(path: &Path) -> Result<Settings, Error> {
 /// # Errors
 /// If there is no such file, or nothing in it can be read.
 pub fn inspect(path: &Path) -> Result<(Settings, Vec<Problem>), Error> {
+    Ok(settings(read(path)?))
+}
+
+/// What the values of the form mean, as far as they can be used, and every problem in them.
+pub fn settings(values: Map<String, Value>) -> (Settings, Vec<Problem>) {
     let mut fields = Fields {
-        values: read(path)?,
+        values,
         problems: Vec::new(),
     };
     let secret = |text: Option<String>| text.map(Secret::new);
@@ -136,7 +141,7 @@ pub fn inspect(path: &Path) -> Result<(Settings, Vec<Problem>), Error> {
         healthcheck_url: fields.web_address("healthcheckUrl"),
         backup_directory: fields.directory("backupDirectory"),
     };
-    Ok((settings, fields.problems))
+    (settings, fields.problems)
 }
 
 /// A change of the keys that the plugin owns.
@@ -174,7 +179,7 @@ pub fn change(path: &Path, change: &Change<'_>) -> Result<(), Error> {
     for _ in 0..CHANGE_ATTEMPTS_MAX {
         let before = read(path)?;
         let mut values = before.clone();
-        apply(change, &mut values);
+        change.apply(&mut values);
         let content = serde_json::to_vec(&values).map_err(|error| unwritable(error.into()))?;
         let replacement = Replacement::prepare(path, &content).map_err(unwritable)?;
         // Syncing takes time on a busy disk; the look and the rename do not.
@@ -185,28 +190,31 @@ pub fn change(path: &Path, change: &Change<'_>) -> Result<(), Error> {
     Err(unwritable(io::Error::other("it keeps changing")))
 }
 
-fn apply(change: &Change<'_>, values: &mut Map<String, Value>) {
-    let mut forget = |spent: &Secret| {
-        let current = values.get("dropboxAccessCode").and_then(Value::as_str);
-        if current.is_some_and(|code| code.trim() == spent.expose()) {
-            values.insert("dropboxAccessCode".into(), Value::Null);
-        }
-    };
-    match change {
-        Change::Authorized {
-            refresh_token,
-            spent_code,
-        } => {
-            forget(spent_code);
-            let token = Value::String(refresh_token.expose().to_owned());
-            values.insert("dropboxRefreshToken".into(), token);
-        }
-        Change::ForgetCode { spent_code } => forget(spent_code),
-        Change::AppKey(key) => {
-            values.insert("dropboxAppKey".into(), Value::String((*key).to_owned()));
-        }
-        Change::CleanupDone => {
-            values.insert("confirmCleanup".into(), Value::Bool(false));
+impl Change<'_> {
+    /// Makes the change to the values of the form.
+    pub fn apply(&self, values: &mut Map<String, Value>) {
+        let mut forget = |spent: &Secret| {
+            let current = values.get("dropboxAccessCode").and_then(Value::as_str);
+            if current.is_some_and(|code| code.trim() == spent.expose()) {
+                values.insert("dropboxAccessCode".into(), Value::Null);
+            }
+        };
+        match self {
+            Self::Authorized {
+                refresh_token,
+                spent_code,
+            } => {
+                forget(spent_code);
+                let token = Value::String(refresh_token.expose().to_owned());
+                values.insert("dropboxRefreshToken".into(), token);
+            }
+            Self::ForgetCode { spent_code } => forget(spent_code),
+            Self::AppKey(key) => {
+                values.insert("dropboxAppKey".into(), Value::String((*key).to_owned()));
+            }
+            Self::CleanupDone => {
+                values.insert("confirmCleanup".into(), Value::Bool(false));
+            }
         }
     }
 }
@@ -236,17 +244,21 @@ fn read(path: &Path) -> Result<Map<String, Value>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Map::new()),
         Err(cause) => return Err(Error::Unreadable { file, cause }),
     };
+    parse(&content).map_err(|cause| Error::Damaged { file, cause })
+}
+
+/// The values of the form, from the content of its file.
+///
+/// # Errors
+/// What is wrong with it, unless it is a JSON object.
+pub fn parse(content: &[u8]) -> Result<Map<String, Value>, String> {
     // Editors on Windows put a byte order mark in front.
-    let json = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&content);
-    let damaged = |cause: String| Error::Damaged { file, cause };
+    let json = content.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(content);
     match serde_json::from_slice(json) {
         Ok(Value::Object(values)) => Ok(values),
-        Ok(other) => Err(damaged(format!(
-            "it holds {} instead of an object",
-            kind_of(&other)
-        ))),
-        Err(error) if content.is_empty() => Err(damaged(format!("it is empty ({error})"))),
-        Err(error) => Err(damaged(error.to_string())),
+        Ok(other) => Err(format!("it holds {} instead of an object", kind_of(&other))),
+        Err(error) if content.is_empty() => Err(format!("it is empty ({error})")),
+        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -466,6 +478,32 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_read_is_no_fresh_installation() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(load(folder.path()), Err(Error::Unreadable { .. })));
+    }
+
+    #[test]
+    fn deleted_backups_are_kept_for_ten_years_at_most() {
+        let days = |days: u32| parse(&format!("{{\"keepDeletedDays\":{days}}}"));
+        assert_eq!(days(3650).unwrap().keep_deleted_days, 3650);
+        assert!(days(3651).unwrap_err().contains("from 0 to 3650"));
+    }
+
+    #[test]
+    fn a_rehearsal_needs_a_folder_and_leaves_nothing() {
+        let (folder, path) = file("{}");
+        rehearse_change(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        let elsewhere = folder.path().join("missing/config.json");
+        assert!(matches!(
+            rehearse_change(&elsewhere),
+            Err(Error::Unwritable { .. })
+        ));
+    }
+
+    #[test]
     fn the_upload_limit_is_read_in_every_form() {
         for (value, rate) in [
             ("null", None),
@@ -523,6 +561,7 @@ mod tests {
             r#"{"healthcheckUrl":"ftp://hc.invalid/fake-id"}"#,
             r#"{"healthcheckUrl":"fake-id"}"#,
             r#"{"healthcheckUrl":"file:///fake-id"}"#,
+            r#"{"healthcheckUrl":"https://äX.invalid/fake-id"}"#,
             r#"{"backupDirectory":"fake-id/x"}"#,
         ] {
             let problem = parse(json).unwrap_err();
@@ -537,6 +576,7 @@ mod tests {
             text.contains("config.json") && text.contains("line 2 column 7"),
             "{text}"
         );
+        assert!(!text.contains("empty"), "{text}");
         assert!(parse("[]").unwrap_err().contains("a list"));
         assert!(parse("").unwrap_err().contains("empty"));
     }

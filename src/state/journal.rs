@@ -203,8 +203,8 @@ impl Journal {
     }
 }
 
-/// Reads a journal up to the first line that is not whole.
-fn parse(text: &str, version: Option<Version>, now: DateTime<Utc>) -> Option<Unfinished> {
+/// Reads a journal up to the first line that is not whole; nothing if Dropbox cannot have its session any more.
+pub fn parse(text: &str, version: Option<Version>, now: DateTime<Utc>) -> Option<Unfinished> {
     let mut lines = text
         .split_inclusive('\n')
         .map_while(|line| line.strip_suffix('\n'));

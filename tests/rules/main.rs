@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod corpus;
 mod docs;
 mod licences;
 mod model;
