@@ -17,8 +17,8 @@ Usage: ./build.sh COMMAND
                  (say "well") it starts there
   test           everything: format, lints, all tests, with the release program of this machine's processor
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
-                 installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials and SHA-256 sums
-                 beside it; the same commit gives the same bytes
+                 installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials, man page, completions
+                 and SHA-256 sums beside it; the same commit gives the same bytes
   export-plugin  the package in the layout of the public plugin repository; after it, the folder (default: dist)
   reproduce      builds the package twice, in different folders, and compares the bytes
   sizes          what the package weighs and what starting the program costs, as in docs/benchmarks.md
@@ -189,10 +189,12 @@ package_for_others() {
 papers() {
     local zip=$1
     sandbox_program licences
+    cargo build --locked --workspace --example manual >&2
     (
         "$target_dir/debug/licences" sbom >"${zip%.zip}.cdx.json"
         cd "$(dirname "$zip")"
-        sha256sum "$(basename "$zip")" "$(basename "${zip%.zip}.cdx.json")" >SHA256SUMS
+        "$target_dir/debug/examples/manual" . "$(git show -s --format=%cs HEAD 2>/dev/null)" |
+            xargs sha256sum "$(basename "$zip")" "$(basename "${zip%.zip}.cdx.json")" >SHA256SUMS
     )
     say "$(cat "$(dirname "$zip")/SHA256SUMS")"
 }

@@ -14,7 +14,8 @@ use crate::page;
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::run::{self, End};
 
-const HELP: &str = "\
+/// What `--help` prints.
+pub const HELP: &str = "\
 Keeps a Dropbox folder an exact, verified mirror of a UISP server's backups.
 
 Usage: backup-sync-dropbox [--root DIR] [COMMAND] [ARGUMENTS]

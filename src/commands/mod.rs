@@ -52,11 +52,11 @@ pub struct Command {
     /// What `--help` prints.
     pub help: &'static str,
     /// Options without a value, beside `--help`.
-    options: &'static [&'static str],
+    pub options: &'static [&'static str],
     /// Options with a value, beside `--root`.
-    settings: &'static [&'static str],
+    pub settings: &'static [&'static str],
     /// So many operands, at least and at most.
-    operands: (usize, usize),
+    pub operands: (usize, usize),
     run: fn(&Call) -> Result<End, Failure>,
 }
 

@@ -12,6 +12,7 @@ mod architecture;
 mod corpus;
 mod docs;
 mod licences;
+mod manual;
 mod model;
 mod parsers;
 mod planner;
