@@ -27,7 +27,8 @@ Usage: ./build.sh COMMAND
   bench          what a run costs in time, CPU, memory and requests, against the stand-ins (about five minutes);
                  options: --large (8 GiB as well), --repeat N, --plain, --markdown, --only TEXT, --timeline
   fuzz [SECONDS] what comes from outside, changed at random (cargo-fuzz), each target for so long (default: 60)
-  soak           properties, the model test, crash tests and fuzzing at a scale for a night, not for every change
+  soak           properties, the model test, crash tests, fuzzing and mutants of the code that decides (cargo-mutants),
+                 at a scale for a night, not for every change
   help           this text
 
 Needs Rust and bash. What else a command needs is installed through apt, as root or with sudo.
@@ -387,6 +388,9 @@ soak() {
     say "crash tests: 2,000 random kills"
     CRASH_KILLS=2000 cargo test --locked --test program crash::random -- --nocapture
     fuzz 1800
+    say "mutants: each change of the code that decides has to fail a test"
+    need_cargo_tool cargo-mutants
+    MODEL_HISTORIES=10 PROPTEST_CASES=64 cargo mutants --output "$target_dir"
 }
 
 case ${1:-help} in
