@@ -100,7 +100,11 @@ fn run(call: &Call) -> Result<End, Failure> {
             let why = match row.decision {
                 Decision::Upload => "its backup is finished, but it is not in Dropbox",
                 Decision::Refuse => "Dropbox refuses its name",
-                _ if plan.pending.keys().any(|id| Some(id) == row.id.as_ref()) => {
+                _ if row
+                    .id
+                    .as_ref()
+                    .is_some_and(|id| plan.pending.contains_key(id)) =>
+                {
                     "its backup is listed, but not finished, and not in Dropbox"
                 }
                 _ => continue,
@@ -112,6 +116,16 @@ fn run(call: &Call) -> Result<End, Failure> {
         let mut verdict = Verdict::default();
         verdict.compare_record(file, record);
         origin.compare(row, file, &stop, &mut verdict);
+        if row.finished().is_none()
+            && row
+                .id
+                .as_ref()
+                .is_some_and(|id| plan.pending.contains_key(id))
+        {
+            verdict
+                .problems
+                .push("its backup has changed since and is not finished yet".into());
+        }
         if call.has("deep") {
             let path = format!("{}/{}", settings.mirror_folder, row.name);
             verdict.compare_content(&dropbox, path, file)?;

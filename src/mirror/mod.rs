@@ -20,7 +20,7 @@ use crate::findings::{Finding, Findings, table};
 use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::record::{Lists, Record};
 use crate::row::{Decision, Provenance, Reason, Row};
-use crate::source::{self, Source};
+use crate::source::{self, Kind, Source};
 use crate::state::{Mirrored, Seen, State};
 use crate::text;
 use names::Aside;
@@ -78,6 +78,8 @@ pub struct Mirror<'a> {
     pub summary: Summary,
 }
 
+/// So many replacements in a run are never worth a word.
+const REPLACED_MIN: usize = 3;
 /// How often the results of comparisons are stored; a run that is killed repeats the rest.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -115,8 +117,11 @@ impl Mirror<'_> {
         if is_remembered {
             uploads.retain(|&row| self.makes_way(row));
         }
+        let is_replaced = |&&row: &&usize| self.plan.rows[row].file.is_some();
+        self.warn_of_many(uploads.iter().filter(is_replaced).count());
         let mut room_made = self.send(&uploads, is_remembered);
         let differing = self.compare_all();
+        self.warn_of_many(differing.len());
         let may_make_room = !room_made && self.findings.errors() == errors_before;
         room_made |= self.send(&differing, may_make_room);
 
@@ -134,9 +139,29 @@ impl Mirror<'_> {
         self.summary
     }
 
+    /// Tells of a run that is about to replace far more than the runs before.
+    fn warn_of_many(&self, replaced: usize) {
+        let Some(usual) = self.record.usual_replacements() else {
+            return;
+        };
+        let copies = self
+            .plan
+            .rows
+            .iter()
+            .filter(|row| row.finished().is_some() && row.file.is_some());
+        let is_far_more =
+            replaced >= REPLACED_MIN && replaced > 2 * usual && replaced * 2 > copies.count();
+        if is_far_more {
+            self.findings
+                .add(table::many_replaced(&text::count(replaced, "file"), usual));
+        }
+    }
+
     /// The rows whose files are to be deleted.
     fn due(&self) -> Vec<usize> {
-        self.rows(|decision| matches!(decision, Decision::Delete { .. }))
+        let mut due = self.rows(|decision| matches!(decision, Decision::Delete { .. }));
+        due.retain(|&row| self.plan.rows[row].file.is_some());
+        due
     }
 
     /// Indices of the rows with a decision of this kind, the newest first.
@@ -310,7 +335,9 @@ impl Mirror<'_> {
 
     /// A replaced copy of our own is like one whose backup is gone: it stays for the days configured.
     fn note_aside(&mut self, name: String, file: FileMetadata, is_own: bool) {
+        // In the folder of a server's backups it is a foreign file.
         let id = BackupId::of_path(&name).ok();
+        let id = id.filter(|_| self.source.kind() == Kind::Folder);
         let missing_since = Some(self.now);
         if let Some(id) = id.clone().filter(|_| is_own) {
             self.state.memory.seen.insert(id, Seen { missing_since });

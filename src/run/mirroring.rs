@@ -17,7 +17,6 @@ use crate::open;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::record::{self, Lists, Record};
-use crate::row::{Decision, Provenance};
 use crate::setup::{NotAuthorized, Setup};
 use crate::source::{self, Kind, Source};
 use crate::state::State;
@@ -137,7 +136,6 @@ impl Run<'_> {
         self.record.lists = Some(Lists::new(&plan.rows, &plan.pending, clock::now()));
         findings.extend(remarks(&plan, &listing, kind));
         findings.extend(rivals(&plan, &machine));
-        findings.extend(many_replaced(&plan, self.record));
         findings.add(announce(&plan, kind));
         let summary = Mirror {
             source,
@@ -271,32 +269,3 @@ fn machine_name() -> String {
 
 /// Longest name of a machine in a file's name.
 const MACHINE_CHARS_MAX: usize = 32;
-/// Runs whose replacements tell what is usual.
-const USUAL_RUNS: usize = 10;
-/// So many replacements are never worth a word.
-const REPLACED_MIN: usize = 3;
-
-/// Tells of a run that is about to replace far more than the runs before.
-fn many_replaced(plan: &Plan, record: &Record) -> Option<Finding> {
-    let is_replaced = |decision| {
-        matches!(
-            decision,
-            Decision::Replace(_) | Decision::Compare(Provenance::Outdated)
-        )
-    };
-    let replaced = plan.decided(is_replaced).count();
-    let usual = record
-        .runs
-        .iter()
-        .rev()
-        .take(USUAL_RUNS)
-        .map(|run| run.replaced)
-        .max();
-    let usual = usual.and_then(|usual| usize::try_from(usual).ok())?;
-    let copies = plan
-        .decided(|decision| decision == Decision::Mirrored)
-        .count()
-        + replaced;
-    let is_far_more = replaced >= REPLACED_MIN && replaced > 2 * usual && replaced * 2 > copies;
-    is_far_more.then(|| table::many_replaced(&text::count(replaced, "file"), usual))
-}
