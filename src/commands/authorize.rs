@@ -6,7 +6,6 @@ use super::{Call, Command, End, Failure, say, unlimited};
 use crate::dropbox::oauth::App;
 use crate::findings::{Findings, from, table};
 use crate::open;
-use crate::plugin::atomic;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::lock::Lock;
 use crate::secret::Secret;
@@ -54,10 +53,11 @@ pub const COMMAND: Command = Command {
 };
 
 fn run(call: &Call) -> Result<End, Failure> {
-    let data = call.folder.data();
-    std::fs::create_dir_all(&data)
-        .map_err(|error| table::data_folder_not_made(data.display()).because(&error))?;
-    atomic::adopt(&data);
+    let folder = &call.folder;
+    folder.look().map_err(|strange| from::strange(&strange))?;
+    folder
+        .make_data()
+        .map_err(|error| table::data_folder_not_made(folder.data().display()).because(&error))?;
     let Ok(Some(_lock)) = Lock::take_unmarked(&call.folder.lock()) else {
         return Err(table::run_goes_on().into());
     };

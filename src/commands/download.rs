@@ -2,8 +2,10 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::{Call, Command, End, Failure, harmless, say, unlimited};
 use crate::clock::Stopwatch;
@@ -294,7 +296,10 @@ impl Content<'_> {
                 target.display()
             ))
         };
-        let mut file = match File::open(target) {
+        let mut options = OpenOptions::new();
+        // A pipe is not waited for.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let mut file = match options.read(true).custom_flags(flags).open(target) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),
@@ -371,13 +376,19 @@ impl Part {
             ))
         };
         let mut options = OpenOptions::new();
+        // The place may be one where others write: what they have put there under this name is not followed.
         let file = options
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .mode(MODE);
+            .mode(MODE)
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         let file = file.open(&path).map_err(cannot)?;
+        let metadata = file.metadata().map_err(cannot)?;
+        if !metadata.is_file() || metadata.nlink() > 1 {
+            return Err(cannot(io::Error::other("something else has this name")));
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -58,7 +58,7 @@ fn run(call: &Call) -> Result<End, Failure> {
     };
     let problems: Vec<String> = problems.iter().map(|problem| problem.line()).collect();
     let (memory, record) = (call.memory()?, call.record());
-    let is_running = lock::look(&call.folder.lock()) == lock::Seen::Running;
+    let is_running = lock::look(&call.folder.lock()).is_running();
     let (word, sentence) = setup(settings.as_ref());
     let last = record.runs.back();
     let last_good = record.runs.iter().rev().find(|run| run.succeeded());

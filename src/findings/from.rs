@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Finding, advice, table};
 use crate::dropbox::{InvalidHost, oauth};
-use crate::plugin::config;
+use crate::plugin::{Strange, config};
 use crate::state::Fault;
 
 /// What is wrong with the configuration, each thing by itself.
@@ -34,6 +34,11 @@ pub fn memory(file: &Path, fault: &Fault) -> Finding {
         Fault::Unreadable(error) => table::memory_unreadable(file.display()).because(error),
         Fault::Damaged(cause) => table::memory_damaged().because(cause),
     }
+}
+
+/// Something that stands where a file of the plugin should be.
+pub fn strange(strange: &Strange) -> Finding {
+    table::not_ours(strange.path.display(), &strange.what)
 }
 
 /// An address in the environment that cannot be used.

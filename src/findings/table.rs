@@ -66,6 +66,10 @@ findings! {
     Error lock_not_taken(lock: impl Display)
         "The lock {lock} cannot be taken, so it is not certain that no other run is going on"
         remedy "Correct the permissions of the plugin's data folder";
+    Error not_ours(path: impl Display, what: &str)
+        "In the place of the plugin's {path} stands something else: {what}"
+        means "What it leads to could be changed, so nothing was done"
+        remedy "Find out who has put it there, remove it and execute the plugin again, which makes its files anew; data/config.json is made by saving the form";
     Warning run_cut_off()
         "The run before this one was cut off before its end"
         means "The host's limit of one hour, a restart, a lack of memory or a kill ended it"

@@ -134,7 +134,7 @@ fn facts(folder: &PluginFolder) -> Facts {
         settings: config::load(&folder.config()).map_err(|error| from::configuration(&error)),
         record,
         progress: match lock {
-            Seen::Running => plugin_log::shown_progress(&folder.log()),
+            Seen::Running { .. } => plugin_log::shown_progress(&folder.log()),
             Seen::Free | Seen::CutOff => Vec::new(),
         },
         lock,

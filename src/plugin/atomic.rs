@@ -1,23 +1,30 @@
 //! Replaces a file so that a reader, or the next run after a power cut, finds the old content or
 //! the new one, never a mixture.
 
-use std::fs::{self, File, Metadata};
+use std::ffi::{OsStr, OsString};
+use std::fs::Permissions;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{PermissionsExt, fchown};
+use std::path::Path;
+
+use super::own::{Access, Folder};
 
 /// Mode of files that did not exist: they may hold secrets.
 const MODE_NEW: u32 = 0o600;
 /// Beginning of the names of temporary files.
 const TEMPORARY: &str = ".writing-";
+/// How often another name is tried for a temporary file.
+const NAMES_MAX: u32 = 100;
 
 /// New content for a file, written and synced beside it, but not in its place yet.
 ///
 /// Dropped without [`Replacement::commit`], it leaves nothing behind.
 #[derive(Debug)]
 pub struct Replacement {
-    temporary: tempfile::NamedTempFile,
-    path: PathBuf,
+    folder: Folder,
+    name: OsString,
+    /// The temporary file; none any more once it has got its name.
+    temporary: Option<OsString>,
 }
 
 impl Replacement {
@@ -27,39 +34,61 @@ impl Replacement {
     /// 0600 and the owner of its folder. So a run by root leaves files that the host's user can use.
     ///
     /// # Errors
-    /// Any failure to write; the old content is whole then.
+    /// Any failure to write, and whatever stands at `path` but is no file of ours; it is left as it is.
     pub fn prepare(path: &Path, content: &[u8]) -> io::Result<Self> {
-        let folder = folder_of(path)?;
-        let (mode, owner) = match fs::metadata(path) {
-            Ok(existing) => (existing.permissions().mode() & 0o7777, existing),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (MODE_NEW, fs::metadata(folder)?)
-            }
-            Err(error) => return Err(error),
+        let (folder, name) = Folder::of(path)?;
+        let existing = folder.look(name)?;
+        let (temporary, mut file) = temporary(&folder)?;
+        let replacement = Self {
+            folder,
+            name: name.to_owned(),
+            temporary: Some(temporary),
         };
-        let mut temporary = tempfile::Builder::new()
-            .prefix(TEMPORARY)
-            .tempfile_in(folder)?;
-        temporary.write_all(content)?;
-        let file = temporary.as_file();
-        give_to(&file.metadata()?, &owner, temporary.path());
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(content)?;
+        if let Some(existing) = existing {
+            // Only root can, and need not.
+            let _ = fchown(&file, Some(existing.st_uid), Some(existing.st_gid));
+            file.set_permissions(Permissions::from_mode(existing.st_mode & 0o777))?;
+        }
         file.sync_all()?;
-        Ok(Self {
-            temporary,
-            path: path.to_owned(),
-        })
+        Ok(replacement)
     }
 
     /// Puts the new content in its place: rename, fsync of the folder.
     ///
     /// # Errors
     /// If the file cannot be replaced; the old content is whole then.
-    pub fn commit(self) -> io::Result<()> {
-        self.temporary
-            .persist(&self.path)
-            .map_err(|error| error.error)?;
-        File::open(folder_of(&self.path)?)?.sync_all()
+    pub fn commit(mut self) -> io::Result<()> {
+        if let Some(temporary) = &self.temporary {
+            self.folder.rename(temporary, &self.name)?;
+        }
+        self.temporary = None;
+        self.folder.sync()
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if let Some(temporary) = &self.temporary {
+            // What cannot be removed now is removed by a run.
+            let _ = self.folder.remove(temporary);
+        }
+    }
+}
+
+/// A new file of a random name.
+fn temporary(folder: &Folder) -> io::Result<(OsString, std::fs::File)> {
+    let mut tries = 0;
+    loop {
+        let random: String = std::iter::repeat_with(fastrand::alphanumeric)
+            .take(12)
+            .collect();
+        let name = OsString::from(format!("{TEMPORARY}{random}"));
+        tries += 1;
+        match folder.make(&name, Access::Write, MODE_NEW) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_MAX => {}
+            made => return Ok((name, made?)),
+        }
     }
 }
 
@@ -71,49 +100,28 @@ pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     Replacement::prepare(path, content)?.commit()
 }
 
-/// Gives a file or folder that was just made to the owner of the folder that it is in, for the same
-/// reason. Only root can; for everybody else it already belongs to whom it can belong to.
-pub fn adopt(path: &Path) {
-    if let Ok(folder) = folder_of(path)
-        && let (Ok(made), Ok(owner)) = (fs::metadata(path), fs::metadata(folder))
-    {
-        give_to(&made, &owner, path);
-    }
-}
-
 /// Removes temporary files that killed processes have left in `folder`. Only for the process that
 /// holds the lock.
 pub fn remove_leftovers(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else {
+    let Ok(folder) = Folder::open(folder) else {
         return;
     };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name
-            .to_str()
+    let is_ours = |name: &OsStr| {
+        name.to_str()
             .is_some_and(|name| name.starts_with(TEMPORARY))
-        {
+    };
+    for name in folder.names().unwrap_or_default() {
+        if is_ours(&name) {
             // What cannot be removed now is tried again by the next run.
-            let _ = fs::remove_file(entry.path());
+            let _ = folder.remove(&name);
         }
-    }
-}
-
-fn folder_of(path: &Path) -> io::Result<&Path> {
-    path.parent()
-        .ok_or_else(|| io::Error::other("the path names no file"))
-}
-
-/// A refusal is no failure, and there is no word of it in the log: the log itself is written
-/// through here.
-fn give_to(made: &Metadata, owner: &Metadata, path: &Path) {
-    if (made.uid(), made.gid()) != (owner.uid(), owner.gid()) {
-        let _ = chown(path, Some(owner.uid()), Some(owner.gid()));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

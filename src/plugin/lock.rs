@@ -1,10 +1,21 @@
 //! One run at a time in a plugin folder, and a mark that tells whether the last one reached its end.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{File, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::atomic;
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::own::{self, Access};
+use crate::clock;
+
+/// Mode of a new lock file, before the process's mask.
+const MODE: u32 = 0o666;
+/// Room for a mark.
+const MARK_BYTES_MAX: u64 = 256;
+/// How a mark begins that says since when.
+const SINCE: &str = "running since ";
 
 /// Held while a run goes on; the kernel releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -25,7 +36,7 @@ impl Lock {
         Ok(lock.map(|mut lock| {
             lock.has_mark = true;
             // Only a mark: a run goes on without it, on a full disk too.
-            let _ = lock.file.write_all(b"running\n");
+            let _ = mark(&lock.file);
             lock
         }))
     }
@@ -36,14 +47,9 @@ impl Lock {
     /// # Errors
     /// As [`Lock::take`].
     pub fn take_unmarked(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
+        let file = own::open_or_make(path, Access::Write, MODE)
             // Made by another user: reading is enough to lock.
-            .or_else(|_| File::open(path))?;
-        atomic::adopt(path);
+            .or_else(|error| own::open(path, Access::Read).map_err(|_| error))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Self {
                 is_after_a_cut_off_run: file.metadata()?.len() > 0,
@@ -64,15 +70,39 @@ impl Drop for Lock {
     }
 }
 
+/// Writes the mark of a run that begins now. Not even for an instant is there none in place of an old one.
+fn mark(file: &File) -> io::Result<()> {
+    let now = clock::now().to_rfc3339_opts(SecondsFormat::Secs, true);
+    let mark = format!("{SINCE}{now}, process {}\n", std::process::id());
+    file.write_all_at(mark.as_bytes(), 0)?;
+    file.set_len(mark.len() as u64)
+}
+
+/// Since when the run goes on that has left this mark; earlier versions did not say.
+fn since(mark: &str) -> Option<DateTime<Utc>> {
+    let (time, _) = mark.strip_prefix(SINCE)?.split_once(',')?;
+    Some(DateTime::parse_from_rfc3339(time).ok()?.to_utc())
+}
+
 /// What a lock file tells to somebody who only looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// No run goes on.
     Free,
     /// A run goes on.
-    Running,
+    Running {
+        /// When it began, where its mark says so.
+        since: Option<DateTime<Utc>>,
+    },
     /// No run goes on, and the last one did not reach its end.
     CutOff,
+}
+
+impl Seen {
+    /// Whether a run goes on.
+    pub fn is_running(self) -> bool {
+        matches!(self, Self::Running { .. })
+    }
 }
 
 /// Looks whether a run goes on, without making a file or keeping a run from starting.
@@ -80,15 +110,22 @@ pub enum Seen {
 /// Only where a mark is left behind is the lock itself tried, for an instant and shared with other
 /// lookers; a run that begins in this very instant tries again.
 pub fn look(path: &Path) -> Seen {
-    let Ok(file) = File::open(path) else {
+    let mut mark = Vec::new();
+    let read = own::open(path, Access::Read).and_then(|file| {
+        (&file).take(MARK_BYTES_MAX).read_to_end(&mut mark)?;
+        Ok(file)
+    });
+    let Ok(file) = read else {
         return Seen::Free;
     };
-    match file.metadata() {
-        Ok(lock) if lock.len() > 0 => match file.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Seen::Running,
-            Ok(()) | Err(TryLockError::Error(_)) => Seen::CutOff,
+    if mark.is_empty() {
+        return Seen::Free;
+    }
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Seen::Running {
+            since: since(&String::from_utf8_lossy(&mark)),
         },
-        _ => Seen::Free,
+        Ok(()) | Err(TryLockError::Error(_)) => Seen::CutOff,
     }
 }
 
@@ -133,7 +170,13 @@ mod tests {
         assert_eq!(look(&path), Seen::Free);
         assert!(!path.exists());
         let lock = Lock::take(&path).unwrap();
-        assert_eq!(look(&path), Seen::Running);
+        let Seen::Running { since: Some(since) } = look(&path) else {
+            panic!("{:?}", look(&path));
+        };
+        assert!((clock::now() - since).num_seconds().abs() < 60);
+        // As version 2.0.0 wrote it before.
+        std::fs::write(&path, "running\n").unwrap();
+        assert_eq!(look(&path), Seen::Running { since: None });
         drop(lock);
         assert_eq!(look(&path), Seen::Free);
         std::fs::write(&path, "running\n").unwrap();

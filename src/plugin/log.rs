@@ -5,7 +5,6 @@
 //! another process may be lost; only the run that holds the lock trims.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -15,6 +14,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use log::{Level, LevelFilter, Record};
 
 use super::atomic;
+use super::own::{self, Access};
 use crate::clock::{self, Stopwatch};
 use crate::progress_bar::{self, ProgressBar};
 use crate::secret;
@@ -29,6 +29,8 @@ const BYTES_MAX: u64 = 256 * 1024;
 /// Newest part of the log that is kept by trimming.
 const BYTES_KEPT: usize = 128 * 1024;
 
+/// Mode of a new log, before the process's mask: there is no secret in it.
+const MODE: u32 = 0o666;
 /// How often the progress lines in the file are replaced.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 /// How every progress line begins, and no other line.
@@ -127,7 +129,7 @@ pub fn trim(path: &Path) -> io::Result<()> {
 
 /// The log, or its end if it is too long, and its length.
 fn tail(path: &Path) -> io::Result<(Vec<u8>, u64)> {
-    let mut file = File::open(path)?;
+    let mut file = own::open(path, Access::Read)?;
     let length = file.metadata()?.len();
     if length > BYTES_MAX {
         file.seek(SeekFrom::Start(length - BYTES_KEPT as u64))?;
@@ -137,13 +139,16 @@ fn tail(path: &Path) -> io::Result<(Vec<u8>, u64)> {
     Ok((tail, length))
 }
 
+fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    own::open(path, Access::Read)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
 /// Takes the progress lines off the end of the file, in place.
 fn cut_off_progress(path: &Path) -> io::Result<()> {
-    let kept = without_last_progress(&fs::read(path)?).len();
-    OpenOptions::new()
-        .write(true)
-        .open(path)?
-        .set_len(kept as u64)
+    let kept = without_last_progress(&whole(path)?).len();
+    own::open(path, Access::Write)?.set_len(kept as u64)
 }
 
 /// The content without the progress lines at its end.
@@ -250,11 +255,7 @@ pub fn progress(transfers: &[Transfer]) {
 ///
 /// The file is opened for each line, so that a trimmed one is not written under its old name.
 fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let is_new = !path.exists();
-    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    if is_new {
-        atomic::adopt(path);
-    }
+    let mut file = own::open_or_make(path, Access::Append, MODE)?;
     let length = file.metadata()?.len();
     file.write_all(bytes).inspect_err(|_| {
         // What cannot be cut off stays.
@@ -309,7 +310,7 @@ impl Progress {
     }
 
     fn without_progress(&self) -> io::Result<Vec<u8>> {
-        let mut content = fs::read(&self.path)?;
+        let mut content = whole(&self.path)?;
         if content.ends_with(self.lines.as_bytes()) {
             content.truncate(content.len() - self.lines.len());
         }
@@ -352,6 +353,8 @@ impl Write for Sink {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn written(level: Level, target: &str, text: &str) -> String {

@@ -4,11 +4,15 @@ pub mod atomic;
 pub mod config;
 pub mod lock;
 pub mod log;
+pub mod own;
 pub mod ucrm;
 
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use own::{Access, Folder, NotOurs};
 
 /// Largest `config.json` and `ucrm.json` that is read; real ones have less than 4 kB.
 pub const HOST_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -16,16 +20,37 @@ pub const HOST_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
-/// If it cannot be read, or is longer.
+/// If it cannot be read, is longer, or is no file of ours.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?
+    own::open(path, Access::Read)?
         .take(limit + 1)
         .read_to_end(&mut content)?;
     if content.len() as u64 > limit {
         return Err(io::Error::other(format!("it is longer than {limit} bytes")));
     }
     Ok(content)
+}
+
+const LOG: &str = "plugin.log";
+const CONFIG: &str = "config.json";
+const STATE: &str = "state.json";
+const RECORD: &str = "record.json";
+const LOCK: &str = "run.lock";
+/// All files directly in `data/`.
+const FILES: [&str; 5] = [LOCK, LOG, CONFIG, STATE, RECORD];
+/// The folder in `data/` of what unfinished uploads leave.
+const TRANSFERS: &str = "transfers";
+/// How the names of the files in it end.
+pub const JOURNAL: &str = ".journal";
+
+/// Something that stands where something of ours should be.
+#[derive(Debug)]
+pub struct Strange {
+    /// Where it stands.
+    pub path: PathBuf,
+    /// What it is.
+    pub what: String,
 }
 
 /// The plugin folder, as the host lays it out.
@@ -52,32 +77,82 @@ impl PluginFolder {
 
     /// The values of the configuration form.
     pub fn config(&self) -> PathBuf {
-        self.data().join("config.json")
+        self.data().join(CONFIG)
     }
 
     /// The log that the host shows on the plugin's page.
     pub fn log(&self) -> PathBuf {
-        self.data().join("plugin.log")
+        self.data().join(LOG)
     }
 
     /// What the plugin remembers between runs.
     pub fn state(&self) -> PathBuf {
-        self.data().join("state.json")
+        self.data().join(STATE)
     }
 
     /// What is only looked at: runs, lists, space.
     pub fn record(&self) -> PathBuf {
-        self.data().join("record.json")
+        self.data().join(RECORD)
     }
 
     /// Held by the one run that is going on.
     pub fn lock(&self) -> PathBuf {
-        self.data().join("run.lock")
+        self.data().join(LOCK)
     }
 
     /// A file that plans a run: the host starts one when it finds it.
     pub fn execution_request(&self) -> PathBuf {
         self.root.join(".ucrm-plugin-execution-requested")
+    }
+
+    /// Makes `data/` where it is missing. What root has made belongs to the owner of the plugin's folder then.
+    ///
+    /// # Errors
+    /// If there is no such folder, or one that nobody should write into; see [`own::Folder::open`].
+    pub fn make_data(&self) -> io::Result<()> {
+        const MODE: u32 = 0o777;
+        let made = Folder::open(&self.root)?.make_subfolder(OsStr::new("data"), MODE);
+        // It may be a link, which is not given to anybody.
+        match Folder::open(&self.data()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(made.err().unwrap_or(error))
+            }
+            opened => opened.map(drop),
+        }
+    }
+
+    /// Looks whether everything in `data/` that has a name of ours is ours. What cannot be seen is left to those
+    /// who open it.
+    ///
+    /// # Errors
+    /// The first thing that is not.
+    pub fn look(&self) -> Result<(), Strange> {
+        let ours = |path: PathBuf, looked: io::Result<()>| match looked {
+            Err(error) if NotOurs::is_cause_of(&error) => Err(Strange {
+                path,
+                what: error.to_string(),
+            }),
+            _ => Ok(()),
+        };
+        let path = self.data();
+        let data = match Folder::open(&path) {
+            Ok(data) => data,
+            Err(error) => return ours(path, Err(error)),
+        };
+        for name in FILES {
+            ours(path.join(name), data.look(name.as_ref()).map(drop))?;
+        }
+        let path = path.join(TRANSFERS);
+        let transfers = TRANSFERS.as_ref();
+        ours(path.clone(), data.look_for_folder(transfers))?;
+        if let Ok(journals) = data.subfolder(transfers) {
+            for name in journals.names().unwrap_or_default() {
+                if name.as_bytes().ends_with(JOURNAL.as_bytes()) {
+                    ours(path.join(&name), journals.look(&name).map(drop))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The host's addresses.

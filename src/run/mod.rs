@@ -19,6 +19,7 @@ use crate::healthcheck::{Healthcheck, Ping};
 use crate::mirror::Summary;
 use crate::plugin::config::{self, Settings};
 use crate::plugin::lock::{self, Lock};
+use crate::plugin::own::{self, Access};
 use crate::plugin::{PluginFolder, atomic, log as plugin_log};
 use crate::record::{Record, RunRecord};
 use crate::secret::Secret;
@@ -115,9 +116,10 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
 
 /// Makes the data folder and takes the lock; `None` if another run holds it.
 fn begin(folder: &PluginFolder, stop: &Stop) -> Result<Option<Lock>, Finding> {
-    std::fs::create_dir_all(folder.data())
+    folder.look().map_err(|strange| from::strange(&strange))?;
+    folder
+        .make_data()
         .map_err(|error| table::data_folder_not_made(folder.data().display()).because(&error))?;
-    atomic::adopt(&folder.data());
     let lock = take_lock(&folder.lock(), stop);
     let lock =
         lock.map_err(|error| table::lock_not_taken(folder.lock().display()).because(&error))?;
@@ -194,7 +196,7 @@ fn load_settings(folder: &PluginFolder, findings: &Findings) -> Option<Settings>
 fn take_lock(path: &Path, stop: &Stop) -> io::Result<Option<Lock>> {
     loop {
         let lock = Lock::take(path)?;
-        if lock.is_some() || lock::look(path) == lock::Seen::Running || stop.age() > LOCK_PATIENCE {
+        if lock.is_some() || lock::look(path).is_running() || stop.age() > LOCK_PATIENCE {
             return Ok(lock);
         }
         log::debug!("The lock is held, but not by a run; it is tried again.");
@@ -232,8 +234,8 @@ fn continue_later(
 /// Asks the host to start the plugin at once, which it does within about a minute.
 fn request_run(folder: &PluginFolder) -> Result<(), Finding> {
     let request = folder.execution_request();
-    std::fs::File::create(&request).map_err(|error| table::not_asked_to_start().because(&error))?;
-    atomic::adopt(&request);
+    own::open_or_make(&request, Access::Write, 0o666)
+        .map_err(|error| table::not_asked_to_start().because(&error))?;
     Ok(())
 }
 

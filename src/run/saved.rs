@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{End, load_settings, open_state, request_run, store_late};
 use crate::clock::Stop;
-use crate::findings::{Findings, table};
+use crate::findings::{Findings, from, table};
 use crate::open;
 use crate::plugin::PluginFolder;
 use crate::plugin::config::{self, Settings};
@@ -29,10 +29,14 @@ pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     if config::load(&folder.config()).is_ok_and(|settings| is_set_up(&settings)) {
         return End::Done;
     }
+    let findings = Findings::default();
+    if let Err(strange) = folder.look() {
+        findings.add(from::strange(&strange));
+        return End::Failed;
+    }
     let Ok(Some(_lock)) = Lock::take_unmarked(&folder.lock()) else {
         return End::Done;
     };
-    let findings = Findings::default();
     let Some(mut state) = open_state(folder, &findings) else {
         return End::Failed;
     };

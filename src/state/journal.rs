@@ -8,9 +8,9 @@
 //! for every 4 MiB.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -19,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use crate::backup_id::{BackupId, Version};
 use crate::clock;
 use crate::dropbox::content_hash::{BlockHash, ContentHash, Digested};
-use crate::plugin::atomic;
+use crate::plugin::JOURNAL;
+use crate::plugin::own::{Access, Folder};
 
-/// How the names of journals end.
-const SUFFIX: &str = ".journal";
+/// Who may read a journal, and look into the folder of all.
+const MODES: (u32, u32) = (0o600, 0o777);
 /// Version of the format.
 const VERSION: u32 = 1;
 /// Dropbox forgets a session after seven days; this leaves a run's time as a margin.
@@ -69,8 +70,15 @@ impl Journals {
         Self { folder }
     }
 
-    fn path(&self, id: &BackupId) -> PathBuf {
-        self.folder.join(file_name(id))
+    /// The folder, which must be there and no link.
+    fn open(&self) -> io::Result<Folder> {
+        let (data, name) = Folder::of(&self.folder)?;
+        data.subfolder(name)
+    }
+
+    fn make(&self) -> io::Result<Folder> {
+        let (data, name) = Folder::of(&self.folder)?;
+        data.make_subfolder(name, MODES.1)
     }
 
     /// Begins a journal for a session that was just started for this version of a backup, in place of
@@ -84,19 +92,11 @@ impl Journals {
             backup: version,
         };
         let begun = || {
-            let path = self.path(id);
+            let name = file_name(id);
+            let create = |folder: Folder| folder.file_or_new(name.as_ref(), Access::Write, MODES.0);
             // The folder goes with its last journal, which another lane may be removing just now.
-            let create = || {
-                let mut options = OpenOptions::new();
-                options.write(true).create(true).truncate(true).mode(0o600);
-                options.open(&path)
-            };
-            let mut file = create().or_else(|_| {
-                fs::create_dir_all(&self.folder)?;
-                atomic::adopt(&self.folder);
-                create()
-            })?;
-            atomic::adopt(&path);
+            let mut file = (self.open().and_then(create)).or_else(|_| create(self.make()?))?;
+            file.set_len(0)?;
             let line = serde_json::to_string(&head)?;
             writeln!(file, "{line}")?;
             Ok(file)
@@ -118,23 +118,29 @@ impl Journals {
 
     /// Opens a journal to go on with it.
     pub fn resume(&self, id: &BackupId) -> Journal {
-        let opened = OpenOptions::new().append(true).open(self.path(id));
+        let name = file_name(id);
+        let opened = self
+            .open()
+            .and_then(|folder| folder.file(name.as_ref(), Access::Append));
         Journal { file: kept(opened) }
     }
 
     /// What an earlier run has left of the upload of this version, if Dropbox can still have it.
     pub fn unfinished(&self, id: &BackupId, version: Option<Version>) -> Option<Unfinished> {
-        let path = self.path(id);
-        if fs::metadata(&path).ok()?.len() > BYTES_MAX {
+        let name = file_name(id);
+        let file = self.open().ok()?.file(name.as_ref(), Access::Read).ok()?;
+        if file.metadata().ok()?.len() > BYTES_MAX {
             return None;
         }
-        let content = fs::read(&path).ok()?;
+        let mut content = Vec::new();
+        file.take(BYTES_MAX).read_to_end(&mut content).ok()?;
         parse(&String::from_utf8_lossy(&content), version, clock::now())
     }
 
     /// Forgets an upload: it is committed, or starts from its beginning.
     pub fn remove(&self, id: &BackupId) {
-        match fs::remove_file(self.path(id)) {
+        let name = file_name(id);
+        match self.open().and_then(|folder| folder.remove(name.as_ref())) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 log::debug!("The journal of {id} could not be removed: {error}");
             }
@@ -143,22 +149,23 @@ impl Journals {
     }
 
     fn remove_empty_folder(&self) {
-        // The system refuses to remove a folder that is not empty.
-        let _ = fs::remove_dir(&self.folder);
+        if let Ok((data, name)) = Folder::of(&self.folder) {
+            // The system refuses to remove a folder that is not empty.
+            let _ = data.remove_subfolder(name);
+        }
     }
 
     /// Removes the journals of all uploads that `wanted` does not name.
     pub fn retain<'a>(&self, wanted: impl IntoIterator<Item = &'a BackupId>) {
-        let Ok(entries) = fs::read_dir(&self.folder) else {
+        let Ok(folder) = self.open() else {
             return;
         };
         let wanted: BTreeSet<String> = wanted.into_iter().map(file_name).collect();
-        for entry in entries.flatten() {
-            let name = entry.file_name();
+        for name in folder.names().unwrap_or_default() {
             if let Some(name) = name.to_str()
-                && name.ends_with(SUFFIX)
+                && name.ends_with(JOURNAL)
                 && !wanted.contains(name)
-                && let Err(error) = fs::remove_file(entry.path())
+                && let Err(error) = folder.remove(OsStr::new(name))
             {
                 log::debug!("The journal {name} could not be removed: {error}");
             }
@@ -169,7 +176,7 @@ impl Journals {
 
 /// One name for ids that are equal, whatever characters they have and however long they are.
 fn file_name(id: &BackupId) -> String {
-    format!("{}{SUFFIX}", ContentHash::of(id.key().as_bytes()))
+    format!("{}{JOURNAL}", ContentHash::of(id.key().as_bytes()))
 }
 
 /// The file, or none with a word in the log.

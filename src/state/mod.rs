@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::backup_id::{BackupId, Version};
 use crate::clock;
 use crate::dropbox::content_hash::{BlockHash, BlockHasher, ContentHash};
+use crate::plugin::own::Folder;
 use crate::plugin::{self, atomic};
 use crate::secret::Secret;
 use crate::text;
@@ -170,8 +171,9 @@ impl State {
             "state.json.damaged-{}",
             clock::now().format("%Y%m%dT%H%M%SZ")
         );
-        let set_aside = path.with_file_name(name);
-        fs::rename(path, &set_aside)?;
+        let set_aside = path.with_file_name(&name);
+        let (folder, own) = Folder::of(path)?;
+        folder.rename(own, name.as_ref())?;
         Ok(Opened::Rebuilt {
             state: fresh(),
             set_aside,

@@ -15,6 +15,7 @@ mod crash;
 mod faults;
 mod folder;
 mod hostile;
+mod hostile_files;
 mod hostile_names;
 mod launcher;
 mod matrix;

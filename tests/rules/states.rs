@@ -239,7 +239,7 @@ fn a_pasted_code_and_the_first_run_are_waited_for() {
     check("setup-code-pasted", &facts(settings, Record::default()));
     check("setup-first-run", &facts(authorized(), Record::default()));
     let running = Facts {
-        lock: Seen::Running,
+        lock: Seen::Running { since: None },
         ..facts(authorized(), Record::default())
     };
     check("setup-first-run-going-on", &running);
@@ -255,7 +255,7 @@ fn all_is_well() {
 #[test]
 fn a_run_is_going_on() {
     let running = Facts {
-        lock: Seen::Running,
+        lock: Seen::Running { since: None },
         progress: vec![
             format!(
                 "Uploading \"{}\": 41 %, 17 MB of 42 MB, 3.0 MB/s, 8 s left.",
@@ -458,7 +458,7 @@ fn files_of_the_plugin_cannot_be_used() {
 fn what_comes_from_outside_is_text() {
     let script = "<script>alert(\"1\")</script>&'";
     let hostile = Facts {
-        lock: Seen::Running,
+        lock: Seen::Running { since: None },
         progress: vec![format!("Uploading \"{script}\": 41 %, {script}")],
         settings: Ok(Settings {
             mirror_folder: format!("/{script}"),

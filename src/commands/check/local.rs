@@ -25,6 +25,9 @@ pub(super) fn check_folder(call: &Call, report: &mut Report) -> Result<(), Failu
             return report.problem(LINK, &table::folder_missing(&shown).because(&error));
         }
     };
+    if let Err(strange) = call.folder.look() {
+        return report.problem(LINK, &from::strange(&strange));
+    }
     if let Err(error) = Replacement::prepare(&call.folder.state(), b"") {
         let finding = table::folder_unwritable(&shown, owner);
         return report.problem(LINK, &finding.because(&error));

@@ -93,7 +93,7 @@ pub(super) fn notices(facts: &Facts, record: &Record) -> Vec<Notice> {
             ..table::configuration_unusable().into()
         }),
     }
-    if facts.lock == Seen::Running {
+    if facts.lock.is_running() {
         notices.push(going_on(facts).into());
     }
     notices
@@ -104,7 +104,7 @@ fn setup_step(facts: &Facts, settings: &Settings, record: &Record) -> Option<gui
     let stage = stage(settings);
     let waits = matches!(stage, Stage::HasRefreshToken { .. })
         && record.runs.is_empty()
-        && facts.lock != Seen::Running
+        && !facts.lock.is_running()
         && facts.record.is_ok();
     guide::step(&stage, None).or_else(|| waits.then(guide::first_run))
 }
@@ -121,7 +121,7 @@ fn going_on(facts: &Facts) -> Finding {
 fn authorized_notices(facts: &Facts, settings: &Settings, record: &Record) -> Vec<Notice> {
     let kind = Kind::of(settings);
     let mut notices = Vec::new();
-    if facts.lock != Seen::Running {
+    if !facts.lock.is_running() {
         notices.extend(record.runs.is_empty().then(|| table::never_run().into()));
         notices.extend(ended_badly(facts, record));
         notices.extend(overdue_run(&facts.moments, record).map(Notice::from));

@@ -476,3 +476,28 @@ fn a_terminal_sees_a_bar() {
     );
     assert_content(&scene.path("here"), 3);
 }
+
+/// The place may be one where others write, and root the one who downloads.
+#[test]
+fn what_others_have_put_under_the_name_of_the_part_is_not_written_into() {
+    let scene = Scene::new();
+    let rev = scene.world.dropbox.files().pop().unwrap().rev;
+    let own = scene.path("own");
+    fs::write(&own, "somebody's own").unwrap();
+    type Put = fn(&Path, &Path);
+    let puts: [Put; 3] = [
+        |own, part| std::os::unix::fs::symlink(own, part).unwrap(),
+        |own, part| fs::hard_link(own, part).unwrap(),
+        |_, part| assert!(Command::new("mkfifo").arg(part).status().unwrap().success()),
+    ];
+    for put in puts {
+        let part = scene.path(&format!("copy.{rev}.part"));
+        put(&own, &part);
+        let told = scene.download(&["latest", "copy"]);
+        assert_eq!(told.code, Some(1), "{told:?}");
+        assert!(told.err.contains("Choose another place"), "{told:?}");
+        assert_eq!(fs::read_to_string(&own).unwrap(), "somebody's own");
+        fs::remove_file(&part).unwrap();
+    }
+    assert_eq!(scene.download(&["latest", "copy"]).code, Some(0));
+}

@@ -7,7 +7,7 @@
 mod boundaries;
 mod clock;
 mod disk;
-mod kill;
+pub mod kill;
 mod permissions;
 mod random;
 mod scenario;
