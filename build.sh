@@ -265,6 +265,9 @@ run_tests() {
     need_crash_tools
     require 'command -v unshare && command -v setpriv && command -v setarch' util-linux
     require 'command -v ip' iproute2
+    # The page behind a web server as on a host; both programs are in folders that only root's path has.
+    require 'ls /usr/sbin/php-fpm*' php-fpm
+    require 'ls /usr/sbin/nginx' nginx
     install 'command -v qemu-aarch64-static' qemu-user-static \
         || say "no emulator to be had (Debian: qemu-user-static): the program for aarch64 is built, but not run"
 

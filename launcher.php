@@ -7,13 +7,26 @@
 //
 // Limitation: without pcntl no signal can be passed on. When the host kills PHP alone, the program
 // goes on until its own deadline, which lies before the host's limit of one hour, and its lock keeps
-// a second run away meanwhile. A private copy of the program then stays in the temporary folder.
+// a second run away meanwhile. A private copy of the program then stays in the temporary folder until a
+// later call finds that it is older than an hour.
 
 declare(strict_types=1);
 
 namespace BackupSyncDropbox;
 
 const PROGRAM = 'backup-sync-dropbox';
+
+// The cookies that make up a session of the host; what counts of a value is what src/page/access.rs passes on.
+const SESSION = '/(?:^|;)\s*(?:PHPSESSID|nms-crm-php-session-id|nms-session)=[^;]*[A-Za-z0-9-]/';
+
+// Files of the plugin that are locked while a request is answered, and so the most that are answered at a time.
+const SLOTS = ['launcher.php', 'public.php'];
+
+// How long somebody should wait who found no slot free, in seconds.
+const RETRY_AFTER = 5;
+
+// A private copy of the program that is older, in seconds, belongs to nobody any more: a run ends before.
+const COPY_AGE_MAX = 3600;
 
 /**
  * Runs the program on the plugin folder $root and returns its exit code.
@@ -23,6 +36,8 @@ const PROGRAM = 'backup-sync-dropbox';
 function launch(string $root, array $arguments = []): int
 {
     try {
+        remove_old_copies(temporary_folders($root));
+
         return with_program($root, static function (string $program) use ($root, $arguments): int {
             // No descriptors named: the program inherits ours.
             $process = start(array_merge([$program], $arguments, ['--root', $root]), [], $pipes, null);
@@ -44,11 +59,26 @@ function launch(string $root, array $arguments = []): int
  * Answers a web request with what the program's command `page` says, and with a plain page and status 503
  * where it cannot be asked. The cause then goes to PHP's own error log: anybody can ask for this page, as often
  * as they like, so nothing of it may reach the plugin's log.
+ *
+ * For the same reason nothing is started for a request without a session, and never more than a few programs at
+ * a time: each occupies one of the web server's few PHP processes, and asks the host, which needs one more.
  */
 function answer(string $root): void
 {
     header_remove('X-Powered-By');
+    if (! preg_match(SESSION, $_SERVER['HTTP_COOKIE'] ?? '')) {
+        answer_plainly(403, 'This page is for administrators who may view plugins. Log in as one and open it from the menu.');
+
+        return;
+    }
     try {
+        $slot = take_slot($root);
+        if ($slot === null) {
+            header('Retry-After: ' . RETRY_AFTER);
+            answer_plainly(503, 'Others are just being answered. Try again in a few seconds.');
+
+            return;
+        }
         $response = with_program($root, static fn (string $program): string => ask($program, $root));
         [$head, $body] = explode("\r\n\r\n", $response, 2) + [1 => null];
         if ($body === null || ! preg_match('/^Status: (\d{3}) /', $head, $status)) {
@@ -59,11 +89,39 @@ function answer(string $root): void
         echo $body;
     } catch (\Throwable $error) {
         error_log(PROGRAM . ': ' . $error->getMessage());
-        http_response_code(503);
-        header('Content-Type: text/plain; charset=utf-8');
-        header('Cache-Control: no-store');
-        echo "This page cannot be shown at the moment. Try again in a minute.\n";
+        answer_plainly(503, 'This page cannot be shown at the moment. Try again in a minute.');
     }
+}
+
+function answer_plainly(int $status, string $text): void
+{
+    http_response_code($status);
+    header('Content-Type: text/plain; charset=utf-8');
+    header('X-Content-Type-Options: nosniff');
+    header('Cache-Control: no-store');
+    echo "$text\n";
+}
+
+/**
+ * A free slot, which is held as long as the resource lives; null if there is none.
+ *
+ * What is locked are the plugin's own files, so that there is nothing to make, to leave behind or to be made by
+ * others. The system frees the lock with its last holder, and the program, which inherits it, is one: where PHP
+ * is killed, its slot stays taken until the program has ended as well.
+ *
+ * @return resource|null
+ */
+function take_slot(string $root)
+{
+    foreach (SLOTS as $name) {
+        $slot = @fopen("$root/$name", 'r');
+        // A file system without locks is no reason to answer nobody.
+        if ($slot !== false && (flock($slot, LOCK_EX | LOCK_NB, $isTaken) || ! $isTaken)) {
+            return $slot;
+        }
+    }
+
+    return null;
 }
 
 /** What the program answers to the current request. */
@@ -212,7 +270,8 @@ function why_not_runnable(string $program): ?string
 /** Copies the program into the first folder that lets it run. */
 function copy_to_runnable_folder(string $program, string $root, string $refusal): string
 {
-    $folders = array_unique([sys_get_temp_dir(), '/tmp', '/var/tmp', '/dev/shm', "$root/data"]);
+    $folders = temporary_folders($root);
+    remove_old_copies($folders);
     foreach ($folders as $folder) {
         if (! @is_dir($folder) || is_open_to_tampering($folder)) {
             continue;
@@ -233,6 +292,39 @@ function copy_to_runnable_folder(string $program, string $root, string $refusal)
         . 'neither from the plugin\'s folder nor as a copy in ' . implode(', ', $folders) . '. No backups are copied. '
         . 'Let one of these folders run programs (mount option exec, PHP setting open_basedir); if the plugin has never run here, '
         . 'its file may be damaged: install its ZIP again.');
+}
+
+/** @return list<string> */
+function temporary_folders(string $root): array
+{
+    return array_values(array_unique([sys_get_temp_dir(), '/tmp', '/var/tmp', '/dev/shm', "$root/data"]));
+}
+
+/**
+ * Removes the copies that killed processes of this user have left: nothing that is young, a link, or somebody else's.
+ *
+ * @param list<string> $folders
+ */
+function remove_old_copies(array $folders): void
+{
+    try {
+        // The owner of a process's own entry is its user; PHP's functions that tell it may be missing.
+        $user = @fileowner('/proc/self');
+        foreach ($folders as $folder) {
+            $names = is_open_to_tampering($folder) ? [] : (@scandir($folder) ?: []);
+            foreach (preg_grep('/^' . PROGRAM . '-[0-9a-f]{32}$/D', $names) as $name) {
+                $private = "$folder/$name";
+                $madeAt = @filemtime($private);
+                $isOurs = ! @is_link($private) && @fileowner($private) === $user;
+                if ($isOurs && $madeAt !== false && time() - $madeAt > COPY_AGE_MAX) {
+                    remove_copy($private . '/' . PROGRAM);
+                }
+            }
+        }
+    } catch (\Throwable $error) {
+        // Not worth a run: a function is disabled.
+        error_log(PROGRAM . ': ' . $error->getMessage());
+    }
 }
 
 /** Whether others could replace our folder in it: writable by everybody, without the sticky bit. */
@@ -259,7 +351,10 @@ function log_error(string $root, string $message): void
     if (! is_dir($folder)) {
         @mkdir($folder);
     }
-    if (@file_put_contents("$folder/plugin.log", $line, FILE_APPEND) === false) {
+    $log = "$folder/plugin.log";
+    // As the program: a link or a pipe is not followed.
+    $isFit = ! @is_link($log) && (! @file_exists($log) || @is_file($log));
+    if (! $isFit || @file_put_contents($log, $line, FILE_APPEND) === false) {
         file_put_contents('php://stderr', $line);
     }
 }

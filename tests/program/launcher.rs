@@ -219,6 +219,103 @@ fn runs_a_private_copy_where_the_plugin_folder_is_mounted_noexec() {
     plugin.assert_no_copies_left();
 }
 
+/// Lets a file or folder look as if it had been left so many seconds ago.
+fn age(path: &Path, seconds: u64) {
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+    fs::File::open(path).unwrap().set_modified(then).unwrap();
+}
+
+#[test]
+fn copies_that_killed_processes_left_are_removed_and_nothing_else() {
+    const HOUR: u64 = 60 * 60;
+    // The name of a copy's folder, with one letter all over.
+    let name = |letter: &str| format!("backup-sync-dropbox-{}", letter.repeat(32));
+    let leave = |folder: &Path| {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("backup-sync-dropbox"), "a copy").unwrap();
+    };
+    // Also where no copy is needed any more.
+    for is_noexec in [false, true] {
+        let plugin = Plugin::new();
+        fs::create_dir(plugin.root().join("data")).unwrap();
+        let old = [
+            plugin.temporary().join(name("a")),
+            plugin.root().join("data").join(name("b")),
+        ];
+        for folder in &old {
+            leave(folder);
+            age(folder, HOUR + 60);
+        }
+        let at = |name: &str| plugin.temporary().join(name);
+        let [young, foreign, full] = [
+            at(&name("c")),
+            at("backup-sync-dropbox-notes"),
+            at(&name("d")),
+        ];
+        for (folder, seconds) in [(&young, HOUR - 60), (&foreign, 9 * HOUR), (&full, 9 * HOUR)] {
+            leave(folder);
+            if folder == &full {
+                fs::write(folder.join("notes"), "somebody's own").unwrap();
+            }
+            age(folder, seconds);
+        }
+        let elsewhere = at("elsewhere");
+        leave(&elsewhere);
+        age(&elsewhere, 9 * HOUR);
+        let link = at(&name("e"));
+        std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+        let somebody_elses = at(&name("f"));
+        leave(&somebody_elses);
+        age(&somebody_elses, 9 * HOUR);
+        if is_root() {
+            std::os::unix::fs::chown(&somebody_elses, Some(54_321), None).unwrap();
+        }
+
+        let output = if is_noexec {
+            plugin.run_where_noexec(&[plugin.root().to_str().unwrap()])
+        } else {
+            run(&mut plugin.php(&[]))
+        };
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        assert_eq!(output.stderr, b"to stderr\n");
+        for folder in &old {
+            assert!(!folder.exists(), "{} is still there", folder.display());
+        }
+        for folder in [&young, &foreign, &elsewhere, &link] {
+            assert!(
+                folder.join("backup-sync-dropbox").exists(),
+                "{}",
+                folder.display()
+            );
+        }
+        assert!(full.join("notes").exists());
+        assert!(!is_root() || somebody_elses.join("backup-sync-dropbox").exists());
+    }
+}
+
+#[test]
+fn copies_are_removed_where_a_function_for_it_is_disabled_or_the_run_goes_on_without() {
+    let plugin = Plugin::new();
+    for function in ["scandir", "fileowner", "preg_grep"] {
+        let output = run(&mut plugin.php(&["-d", &format!("disable_functions={function}")]));
+        assert_eq!(output.status.code(), Some(3), "{function}: {output:?}");
+    }
+}
+
+#[test]
+fn an_error_is_not_written_through_a_link() {
+    let plugin = Plugin::new();
+    fs::remove_file(plugin.program()).unwrap();
+    fs::create_dir(plugin.root().join("data")).unwrap();
+    let target = plugin.folder.path().join("target");
+    fs::write(&target, "somebody's own").unwrap();
+    std::os::unix::fs::symlink(&target, plugin.root().join("data/plugin.log")).unwrap();
+    let output = run(&mut plugin.php(&[]));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&target).unwrap(), "somebody's own");
+    assert!(message_of(std::str::from_utf8(&output.stderr).unwrap()).contains("is missing"));
+}
+
 #[test]
 fn says_so_where_no_folder_lets_the_program_run() {
     let plugin = Plugin::new();

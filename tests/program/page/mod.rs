@@ -4,5 +4,6 @@
 mod access;
 mod backups;
 pub mod crm;
+mod fpm;
 mod php;
 mod saving;

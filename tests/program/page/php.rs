@@ -85,14 +85,15 @@ fn php() -> PathBuf {
     find_php().expect("these tests need php: ./build.sh test installs it")
 }
 
-fn program(root: &Path) -> PathBuf {
+/// The program in the plugin's folder.
+pub fn program(root: &Path) -> PathBuf {
     root.join("bin")
         .join(std::env::consts::ARCH)
         .join("backup-sync-dropbox")
 }
 
 /// Puts the plugin's files beside its data, as the host's unpacking leaves them.
-fn install(site: &Site) {
+pub fn install(site: &Site) {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = site.world.root();
     for name in ["launcher.php", "public.php", "hook_configure.php"] {
@@ -222,5 +223,81 @@ fn saving_the_form_shows_the_link_and_nothing_on_the_page() {
             .log()
             .contains("is missing from the plugin's folder")
     );
+    drop(web.end());
+}
+
+/// The launcher looks at the cookies so that nothing is started for nothing; the program looks more closely. Nobody whom
+/// the program would ask the host about is sent away.
+#[test]
+fn a_request_without_a_session_starts_nothing_and_one_with_a_session_is_asked_about() {
+    let site = Site::around(World::authorized());
+    let web = Web::start(&site, &[]);
+    let has_session = [
+        "PHPSESSID=test-admin-who-views",
+        "nms-session=a",
+        "nms-crm-php-session-id=-",
+        "theme=dark; PHPSESSID=x",
+        "theme=dark;nms-session=\"x\"",
+        "a=b;  \tPHPSESSID=,,x",
+        "PHPSESSID=x=y",
+        "PHPSESSID==x",
+    ];
+    let has_none = [
+        "",
+        "theme=dark",
+        "PHPSESSID",
+        "PHPSESSID=",
+        "PHPSESSID=; nms-session=,",
+        "XPHPSESSID=x",
+        "x=PHPSESSID=x",
+        "phpsessid=x",
+        "nms-sessions=x",
+        "nms-session =x",
+        "PHPSESSID=;x",
+    ];
+    for cookies in has_session {
+        let before = site.questions();
+        site.ask("GET", "", cookies);
+        assert_eq!(
+            site.questions(),
+            before + 1,
+            "the program does not ask: {cookies}"
+        );
+        web.get("/public.php", &format!("Cookie: {cookies}\r\n"));
+        assert_eq!(
+            site.questions(),
+            before + 2,
+            "the launcher refuses: {cookies}"
+        );
+    }
+    // From here on, whatever is started leaves a trace.
+    let trace = site.world.root().join("started");
+    let stub = format!("#!/bin/sh\n: >'{}'\nexit 1\n", trace.display());
+    fs::write(program(site.world.root()), stub).unwrap();
+    for cookies in has_none {
+        let before = site.questions();
+        assert_eq!(site.ask("GET", "", cookies).status, "403 Forbidden");
+        assert_eq!(site.questions(), before, "{cookies}");
+        let (head, body) = web.get("/public.php", &format!("Cookie: {cookies}\r\n"));
+        assert!(head.starts_with("HTTP/1.0 403 "), "{cookies}: {head}");
+        assert!(head.contains("\r\nCache-Control: no-store"), "{head}");
+        assert!(!head.contains("X-Powered-By"), "{head}");
+        let page = format!("{head}{body}").to_lowercase();
+        for word in ["dropbox", "backup", "uisp", "2.0.0"] {
+            assert!(!page.contains(word), "{word} in {page}");
+        }
+    }
+    for method in ["HEAD", "POST"] {
+        let mut stream = TcpStream::connect(&web.address).unwrap();
+        let request =
+            format!("{method} /public.php HTTP/1.0\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.0 403 "), "{method}: {answer}");
+    }
+    assert!(!trace.exists(), "a program was started");
+    web.get("/public.php", ADMIN);
+    assert!(trace.exists());
     drop(web.end());
 }
