@@ -27,9 +27,9 @@ Options:
   --root DIR  The plugin's folder. Default: the current folder.
   --json      Print one JSON document: version, setup (needs_app_key,
               needs_code, has_code, authorized, legacy_token or unknown),
-              configuration_problems, running, last_run and last_good_run
-              (started_at, seconds, succeeded, well, uploaded, uploaded_bytes,
-              deleted, error), mirrored (files, bytes, verified_at) and on_hold.
+              configuration_problems, running, running_since, last_run and
+              last_good_run (started_at, seconds, succeeded, well,
+              uploaded, uploaded_bytes, deleted, error), mirrored (files, bytes, verified_at) and on_hold.
   --help      Print this text and exit.
 
 Exit codes:
@@ -58,7 +58,10 @@ fn run(call: &Call) -> Result<End, Failure> {
     };
     let problems: Vec<String> = problems.iter().map(|problem| problem.line()).collect();
     let (memory, record) = (call.memory()?, call.record());
-    let is_running = lock::look(&call.folder.lock()).is_running();
+    let since = match lock::look(&call.folder.lock()) {
+        lock::Seen::Running { since } => Some(since),
+        lock::Seen::Free | lock::Seen::CutOff => None,
+    };
     let (word, sentence) = setup(settings.as_ref());
     let last = record.runs.back();
     let last_good = record.runs.iter().rev().find(|run| run.succeeded());
@@ -69,7 +72,8 @@ fn run(call: &Call) -> Result<End, Failure> {
             "version": env!("CARGO_PKG_VERSION"),
             "setup": word,
             "configuration_problems": problems,
-            "running": is_running,
+            "running": since.is_some(),
+            "running_since": since.flatten(),
             "last_run": last.map(as_json),
             "last_good_run": last_good.map(as_json),
             "mirrored": {"files": memory.mirrored.len(), "bytes": bytes, "verified_at": verified_at},
@@ -85,7 +89,14 @@ fn run(call: &Call) -> Result<End, Failure> {
     }
     say(&format!(
         "Running now    {}",
-        if is_running { "yes" } else { "no" }
+        match since {
+            None => "no".into(),
+            Some(None) => "yes".into(),
+            Some(Some(since)) => format!(
+                "yes, since {}",
+                zone.local(since).format("%Y-%m-%d %H:%M:%S")
+            ),
+        }
     ))?;
     say(&format!(
         "Last run       {}",

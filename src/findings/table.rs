@@ -59,7 +59,12 @@ findings! {
     // ---- the run and its files ----
 
     Info started(version: &str) "Started: backup-sync-dropbox {version}";
-    Info another_run() "Another run is still going on; this one ends without doing anything";
+    Info another_run(since: &str)
+        "Another run is still going on{since}; this one ends without doing anything";
+    Gap run_stuck(since: &str)
+        "A run has been going on since {since}, longer than any run may take"
+        means "No other run can begin meanwhile, and nothing new is copied"
+        remedy "Something may hang: a disk, a network share, the machine. Restart UISP or the machine; nothing is lost by it";
     Error data_folder_not_made(folder: impl Display)
         "The plugin's data folder {folder} cannot be made"
         remedy "Correct the permissions of the plugin's folder";
@@ -360,7 +365,7 @@ findings! {
     Warning legacy_token_in_use()
         "Dropbox retires the kind of token that is in use"
         means "The token in the field \"{FIELD_LEGACY_TOKEN}\" works for now";
-    Info going_on(hint: &str) "A run is going on" remedy "{hint}";
+    Info going_on(since: &str, hint: &str) "A run is going on{since}" remedy "{hint}";
     Info never_run()
         "The plugin has not run yet"
         remedy "Set its execution period to 24 hours, or click \"Execute manually\" on its page, under System, Plugins";

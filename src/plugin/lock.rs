@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::own::{self, Access};
 use crate::clock;
@@ -82,6 +82,14 @@ fn mark(file: &File) -> io::Result<()> {
 fn since(mark: &str) -> Option<DateTime<Utc>> {
     let (time, _) = mark.strip_prefix(SINCE)?.split_once(',')?;
     Some(DateTime::parse_from_rfc3339(time).ok()?.to_utc())
+}
+
+/// A run ends itself before an hour is over; one that has held the lock for longer hangs.
+const RUN_MAX: TimeDelta = TimeDelta::minutes(90);
+
+/// Whether a run that began then can only be hanging.
+pub fn is_stuck(since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    now - since > RUN_MAX
 }
 
 /// What a lock file tells to somebody who only looks.

@@ -53,7 +53,7 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let lock = match begin(folder, &stop) {
         Ok(Some(lock)) => lock,
         Ok(None) => {
-            findings.add(table::another_run());
+            findings.add(another_run(folder));
             return End::Done;
         }
         Err(finding) => {
@@ -203,6 +203,19 @@ fn take_lock(path: &Path, stop: &Stop) -> io::Result<Option<Lock>> {
         if stop.sleep(LOCK_POLL).is_err() {
             return Ok(None);
         }
+    }
+}
+
+/// What is said where another run holds the lock. The zone of the log is not known yet.
+fn another_run(folder: &PluginFolder) -> Finding {
+    let lock::Seen::Running { since: Some(since) } = lock::look(&folder.lock()) else {
+        return table::another_run("");
+    };
+    let text = since.format("%Y-%m-%d %H:%M UTC").to_string();
+    if lock::is_stuck(since, clock::now()) {
+        table::run_stuck(&text)
+    } else {
+        table::another_run(&format!(", since {text}"))
     }
 }
 

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -108,12 +109,16 @@ impl Journals {
 
     /// Whether an earlier run has begun with the upload.
     pub fn is_begun(&self, id: &BackupId) -> bool {
-        self.path(id).exists()
+        let name = file_name(id);
+        let look = |folder: Folder| folder.look(name.as_ref());
+        matches!(self.open().and_then(look), Ok(Some(_)))
     }
 
     /// Whether nothing was begun that is not finished.
     pub fn is_empty(&self) -> bool {
-        fs::read_dir(&self.folder).map_or(true, |mut journals| journals.next().is_none())
+        let names = self.open().and_then(|folder| folder.names());
+        let is_journal = |name: &OsString| name.to_string_lossy().ends_with(JOURNAL);
+        !names.is_ok_and(|names| names.iter().any(is_journal))
     }
 
     /// Opens a journal to go on with it.

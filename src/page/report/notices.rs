@@ -7,7 +7,7 @@ use crate::findings::labels::{FIELD_ACCESS_CODE, FIELD_APP_KEY};
 use crate::findings::{Finding, Level, advice, table};
 use crate::page::moments::{self, Moments};
 use crate::plugin::config::Settings;
-use crate::plugin::lock::Seen;
+use crate::plugin::lock::{self, Seen};
 use crate::record::{Lists, Record, Unusable};
 use crate::setup::guide::{self, Link};
 use crate::setup::stage::{Stage, stage};
@@ -110,11 +110,22 @@ fn setup_step(facts: &Facts, settings: &Settings, record: &Record) -> Option<gui
 }
 
 fn going_on(facts: &Facts) -> Finding {
-    table::going_on(if facts.progress.is_empty() {
-        "Reload this page to see how far it has come"
-    } else {
-        "How far each large backup has come is shown below. Reload this page to see more"
-    })
+    let since = match facts.lock {
+        Seen::Running { since } => since,
+        Seen::Free | Seen::CutOff => None,
+    };
+    let moments = &facts.moments;
+    if let Some(since) = since.filter(|&since| lock::is_stuck(since, moments.now)) {
+        return table::run_stuck(&moments.at(since));
+    }
+    let since = since.map_or_else(String::new, |since| {
+        format!(", since {}", moments.at(since))
+    });
+    let hint = match facts.progress.is_empty() {
+        true => "Reload this page to see how far it has come",
+        false => "How far each large backup has come is shown below. Reload this page to see more",
+    };
+    table::going_on(&since, hint)
 }
 
 /// What can be told of an installation that mirrors, or has mirrored.
