@@ -29,7 +29,8 @@ Options:
               needs_code, has_code, authorized, legacy_token or unknown),
               configuration_problems, running, running_since, last_run and
               last_good_run (started_at, seconds, succeeded, well,
-              uploaded, uploaded_bytes, deleted, error), mirrored (files, bytes, verified_at) and on_hold.
+              uploaded, uploaded_bytes, deleted, error), mirrored (files, bytes,
+              verified_at) and on_hold.
   --help      Print this text and exit.
 
 Exit codes:

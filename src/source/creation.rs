@@ -1,12 +1,13 @@
 //! Has UISP make a fresh backup: `POST nms/backups/create`, then the list until it is finished.
 //!
 //! Assumptions: the request has no body; the answer is an object with the new backup's `id`; a state
-//! that speaks of a failure is final; any other, except for `success`, means that the backup is being made.
+//! that speaks of a failure is final; one that nobody knows may still become another.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::Duration;
 
+use super::rows::State;
 use super::uisp::{Uisp, unexpected};
 use super::{Error, Listing, Source, rows};
 use crate::backup_id::BackupId;
@@ -35,9 +36,9 @@ impl Uisp {
             let list = self.list_text()?;
             let state = rows::state_of(&list, &id)
                 .map_err(|error| unexpected("a list of backups", error, &list))?;
-            match state.as_deref() {
-                Some(rows::SUCCESS) => return Ok(()),
-                Some(state) if is_failure(state) => return Err(Error::CreationFailed),
+            match state {
+                Some(State::Finished) => return Ok(()),
+                Some(State::Failed) => return Err(Error::CreationFailed),
                 _ if waiting.elapsed() >= PATIENCE => return Err(Error::CreationTooSlow),
                 _ => self.stop().sleep(LOOK_EVERY).map_err(Error::Stopped)?,
             }
@@ -75,13 +76,6 @@ impl Uisp {
         let created: Created = serde_json::from_slice(&body).map_err(|error| no_id(&error))?;
         BackupId::parse(&created.id).map_err(|error| no_id(&error))
     }
-}
-
-fn is_failure(state: &str) -> bool {
-    let state = state.to_ascii_lowercase();
-    ["fail", "error", "cancel"]
-        .iter()
-        .any(|word| state.contains(word))
 }
 
 fn ids(listing: Listing) -> impl Iterator<Item = BackupId> {

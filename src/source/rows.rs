@@ -10,10 +10,47 @@ use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Se
 
 use super::{Backup, Listing};
 use crate::backup_id::BackupId;
+use crate::clock;
 use crate::http;
 
-/// The state of a backup that is finished.
-pub const SUCCESS: &str = "success";
+/// How far a backup is, by UISP's word for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It can be copied.
+    Finished,
+    /// It is being made.
+    UnderWay,
+    /// It was given up.
+    Failed,
+    /// Nobody has documented the word.
+    Unknown,
+}
+
+impl State {
+    /// What a word means.
+    /// Assumption: `success` and `in-progress` are the words that UISP documents; letter case, hyphens and the
+    /// like make no difference, and words that plainly speak of a failure mean one. No other word is guessed at.
+    pub fn of(word: &str) -> Self {
+        let letters = word.chars().filter(|c| c.is_alphanumeric());
+        let word = letters.collect::<String>().to_lowercase();
+        match word.as_str() {
+            "success" => Self::Finished,
+            "inprogress" => Self::UnderWay,
+            _ if ["fail", "error", "cancel", "abort"]
+                .iter()
+                .any(|beginning| word.starts_with(beginning)) =>
+            {
+                Self::Failed
+            }
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// How much of a foreign word is shown.
+const EXCERPT_CHARS: usize = 40;
+/// Unknown states that are described one by one.
+const UNKNOWN_MAX: usize = 20;
 /// Rows of a list, at most; a server makes a few a day.
 const ROWS_MAX: usize = 1_000_000;
 /// Problems of a list that are described one by one.
@@ -32,13 +69,13 @@ pub fn parse(json: &[u8]) -> Result<Listing, serde_json::Error> {
 ///
 /// # Errors
 /// Unless the text is a JSON list.
-pub fn state_of(json: &[u8], id: &BackupId) -> Result<Option<String>, serde_json::Error> {
+pub fn state_of(json: &[u8], id: &BackupId) -> Result<Option<State>, serde_json::Error> {
     let rows: Vec<Row> = serde_json::from_slice(json)?;
     let row = rows.into_iter().find(|row| {
         let own = row.id.text("id").map(BackupId::parse);
         own.is_ok_and(|own| own.as_ref() == Ok(id))
     });
-    Ok(row.and_then(|row| row.state.text("state").ok().map(str::to_owned)))
+    Ok(row.and_then(|row| row.state.text("state").ok().map(State::of)))
 }
 
 /// The list.
@@ -175,25 +212,39 @@ impl Row {
         created_at: Field::Missing,
     };
 
-    fn backup(&self) -> Result<Backup, String> {
+    /// The backup, and the word for its state if nobody knows it.
+    fn backup(&self) -> Result<(Backup, Option<String>), String> {
         let id = self.id.text("id")?;
         let id = BackupId::parse(id).map_err(|error| {
-            let id = http::excerpt(id.as_bytes(), 40);
+            let id = http::excerpt(id.as_bytes(), EXCERPT_CHARS);
             format!("its id \"{id}\" is not usable, {error}")
         })?;
-        let state = self.state.text("state")?;
-        let created_at = self.created_at.text("createdAt")?;
-        let created_at = parse_time(created_at).ok_or_else(|| {
-            let time = http::excerpt(created_at.as_bytes(), 40);
-            format!("its createdAt \"{time}\" is not an ISO 8601 time")
-        })?;
-        Ok(Backup {
+        let word = self.state.text("state")?;
+        let state = State::of(word);
+        let created_at = match self.created_at() {
+            Ok(time) => time,
+            Err(problem) if state == State::Finished => return Err(problem),
+            // Nobody needs the time of what cannot be copied yet. It is the newest there is.
+            Err(_) => clock::now(),
+        };
+        let unknown = || http::excerpt(word.as_bytes(), EXCERPT_CHARS);
+        let unknown = (state == State::Unknown).then(unknown);
+        let backup = Backup {
             id,
-            finished: state == SUCCESS,
+            finished: state == State::Finished,
             created_at,
             version: None,
             is_from_the_future: false,
-            has_failed: false,
+            has_failed: state == State::Failed,
+        };
+        Ok((backup, unknown))
+    }
+
+    fn created_at(&self) -> Result<DateTime<Utc>, String> {
+        let text = self.created_at.text("createdAt")?;
+        parse_time(text).ok_or_else(|| {
+            let time = http::excerpt(text.as_bytes(), EXCERPT_CHARS);
+            format!("its createdAt \"{time}\" is not an ISO 8601 time")
         })
     }
 }
@@ -205,20 +256,30 @@ struct Sorting {
     known: BTreeSet<BackupId>,
     rows: usize,
     problems: usize,
+    unknown: usize,
 }
 
 impl Sorting {
     fn take(&mut self, row: &Row) {
         self.rows += 1;
-        let parsed = row.backup().and_then(|backup| {
+        let parsed = row.backup().and_then(|(backup, unknown)| {
             if self.known.insert(backup.id.clone()) {
-                Ok(backup)
+                Ok((backup, unknown))
             } else {
                 Err(format!("its id {} is in another row, too", backup.id))
             }
         });
         match parsed {
-            Ok(backup) => self.listing.backups.push(backup),
+            Ok((backup, unknown)) => {
+                if let Some(word) = unknown {
+                    self.unknown += 1;
+                    if self.unknown <= UNKNOWN_MAX {
+                        let text = format!("{}: {word}", backup.id);
+                        self.listing.unknown_states.push(text);
+                    }
+                }
+                self.listing.backups.push(backup);
+            }
             Err(problem) => {
                 self.problems += 1;
                 if self.problems <= PROBLEMS_MAX {
@@ -233,6 +294,11 @@ impl Sorting {
         if self.problems > PROBLEMS_MAX {
             let more = self.problems - PROBLEMS_MAX;
             self.listing.problems.push(format!("and {more} more rows"));
+        }
+        if self.unknown > UNKNOWN_MAX {
+            let more = self.unknown - UNKNOWN_MAX;
+            let text = format!("and {more} more backups");
+            self.listing.unknown_states.push(text);
         }
         self.listing
     }
@@ -292,11 +358,47 @@ mod tests {
         let listing = rows(&[
             json!({"id":"a","state":"success","createdAt":"2020-12-04T17:28:00.123Z","size":1}),
             json!({"id":"b","state":"in-progress","createdAt":"2020-12-04T17:28:00Z"}),
-            json!({"id":"c","state":"something new","createdAt":"2020-12-04 17:28"}),
+            json!({"id":"c","state":"something new\n","createdAt":"2020-12-04 17:28"}),
+            json!({"id":"d","state":"In_Progress"}),
+            json!({"id":"e","state":"failed","createdAt":1607102880}),
+            json!({"id":"f","state":"Success","createdAt":"2020-12-04T17:28:00Z"}),
         ]);
         assert!(listing.problems.is_empty(), "{:?}", listing.problems);
         let finished: Vec<bool> = listing.backups.iter().map(|b| b.finished).collect();
-        assert_eq!(finished, [true, false, false]);
+        assert_eq!(finished, [true, false, false, false, false, true]);
+        assert_eq!(listing.unknown_states, ["c: something new"]);
+    }
+
+    #[test]
+    fn words_for_a_state_are_known_or_not_guessed_at() {
+        for (word, state) in [
+            ("success", State::Finished),
+            ("in-progress", State::UnderWay),
+            ("IN PROGRESS", State::UnderWay),
+            ("inProgress", State::UnderWay),
+            ("failed", State::Failed),
+            ("Failure", State::Failed),
+            ("error", State::Failed),
+            ("canceled", State::Failed),
+            ("cancelled", State::Failed),
+            ("completed", State::Unknown),
+            ("unsuccessful", State::Unknown),
+            ("successful", State::Unknown),
+            ("-", State::Unknown),
+        ] {
+            assert_eq!(State::of(word), state, "{word}");
+        }
+        let many: Vec<Value> = (0..100)
+            .map(|n| json!({"id": n.to_string(), "state": format!("\u{1b}[2J{}", "x".repeat(999))}))
+            .collect();
+        let listing = rows(&many);
+        assert_eq!(listing.unknown_states.len(), UNKNOWN_MAX + 1);
+        for text in &listing.unknown_states {
+            assert!(
+                text.chars().count() < 60 && !text.contains('\u{1b}'),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `GET nms/backups` lists them, `GET nms/backups/{id}` is the file, `GET nms/settings` names the
 //! timezone; header `x-auth-token`. Assumption: fields that UISP does not document are ignored, and
-//! only `state` = `success` is a backup that can be copied.
+//! only `state` = `success` is a backup that can be copied (see [`rows::State`]).
 
 use std::io::{self, Read};
 

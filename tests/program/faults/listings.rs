@@ -130,3 +130,21 @@ fn what_changes_while_the_pages_are_read_counts() {
     assert_eq!(running.wait(), Some(0), "{}", world.log());
     world.assert_mirrored();
 }
+
+#[test]
+fn a_backup_that_is_not_finished_needs_no_time() {
+    let world = changed_world();
+    for (number, state, time) in [
+        (20, "in-progress", ""),
+        (21, "In Progress", "soon"),
+        (22, "failed", "null"),
+    ] {
+        let mut backup = Backup::numbered(number, 10).in_state(state);
+        backup.created_at = time.into();
+        world.uisp.add(backup);
+    }
+    let ended = world.run_well();
+    assert!(!ended.log.contains("WARNING"), "{}", ended.log);
+    assert!(file_of(&world, 1).is_none(), "{}", ended.log);
+    world.assert_mirrored();
+}
