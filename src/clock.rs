@@ -14,6 +14,11 @@ use chrono::{DateTime, Utc};
 const WIND_DOWN_AFTER: Duration = Duration::from_secs(50 * 60);
 /// By this age a run has stopped what it was doing and saved what it has.
 const STOP_AFTER: Duration = Duration::from_secs(55 * 60);
+/// What has not ended by this time after its limit, or after a signal, hangs somewhere in the kernel. It is longer
+/// than what a run allows itself to come to its end, and shorter than what hosts allow between SIGTERM and SIGKILL.
+const END_PATIENCE: Duration = Duration::from_secs(80);
+/// Last words may take so long; the disk of the log may be what hangs.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(5);
 /// How often somebody who waits looks for a signal.
 const SLEEP_SLICE: Duration = Duration::from_millis(50);
 
@@ -151,6 +156,26 @@ impl Stop {
         }
     }
 
+    /// From now on, ends the process if it hangs: some time after it should have stopped, whatever its threads
+    /// do then. `last_words` are given a moment before. Nothing is cleaned up, so nothing may depend on it.
+    pub fn guard(&self, last_words: impl FnOnce() + Send + 'static) {
+        let stop = self.clone();
+        std::thread::spawn(move || {
+            while stop.requested().is_none() {
+                std::thread::sleep(SLEEP_SLICE);
+            }
+            std::thread::sleep(wall(END_PATIENCE));
+            let (sender, said) = mpsc::channel();
+            std::thread::spawn(move || {
+                last_words();
+                // If nobody waits any longer, the process has ended.
+                let _ = sender.send(());
+            });
+            let _ = said.recv_timeout(LAST_WORDS_PATIENCE);
+            std::process::exit(1);
+        });
+    }
+
     /// Runs `at_stop` on a thread of its own once the run has to stop; until then, `body` goes on.
     /// Requests that hang in a system call are ended this way.
     pub fn watch<T>(&self, at_stop: impl FnOnce() + Send, body: impl FnOnce() -> T) -> T {
@@ -168,6 +193,17 @@ impl Stop {
             let _body_goes_on = body_goes_on;
             body()
         })
+    }
+}
+
+/// Hangs for ever where a test asks for it, as a read can in the kernel. Not in the shipped program, which is built
+/// without these checks.
+pub fn hang_for_a_test() {
+    let hangs = || std::env::var_os("BACKUP_SYNC_HANG").is_some();
+    if cfg!(debug_assertions) && hangs() {
+        loop {
+            std::thread::park();
+        }
     }
 }
 

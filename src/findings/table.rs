@@ -106,6 +106,10 @@ findings! {
         "The record for the status page (data/record.json) could not be written"
         means "The page shows an older state; the mirror does not depend on it"
         remedy "Free disk space or correct the permissions of the plugin's data folder";
+    Error hangs()
+        "The plugin was ended from within, because something hung for minutes"
+        means "A disk or a file server gave no answer. Nothing is lost; the next run carries on"
+        remedy "Check that the disks and file servers of this machine answer, above all those that hold the backups and the plugin's folder";
     Error ended_by_a_bug(place: impl Display, text: &str)
         "The plugin has ended because of a bug in it"
         means "Nothing is lost; the next run starts afresh"

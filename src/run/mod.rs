@@ -49,6 +49,7 @@ const ERRORS_TOLD: usize = 10;
 /// Does one run in `folder`. Ends early once `signalled` is set.
 pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let stop = Stop::new(signalled);
+    stop.guard(|| table::hangs().log());
     let findings = Findings::default();
     let lock = match begin(folder, &stop) {
         Ok(Some(lock)) => lock,

@@ -26,6 +26,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(8);
 /// Says nothing where there is nothing to do, and leaves everything to a run that goes on.
 pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let stop = Stop::within(TIME_LIMIT, signalled);
+    stop.guard(|| table::hangs().log());
     if config::load(&folder.config()).is_ok_and(|settings| is_set_up(&settings)) {
         return End::Done;
     }

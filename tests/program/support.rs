@@ -199,6 +199,11 @@ impl World {
         Running(command.spawn().unwrap())
     }
 
+    /// Starts a run with this command line.
+    pub fn start_as(&self, command: &mut Command) -> Running {
+        Running(command.spawn().unwrap())
+    }
+
     /// Does one run.
     pub fn run(&self) -> Ended {
         self.run_as(&mut self.command())

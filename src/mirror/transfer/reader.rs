@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use crate::clock::{Stop, Stopwatch};
+use crate::clock::{self, Stop, Stopwatch};
 use crate::dropbox::content_hash::{
     BLOCK_BYTES, BlockHash, BlockHasher, ContentHash, Digested, block_hash,
 };
@@ -83,6 +83,12 @@ impl<'a> BackupReader<'a> {
         let (filled, hash) = with_retry(stop, "the download", || {
             self.ensure_open()?;
             let read = self.read_block(buffer);
+            let read = read.and_then(|(filled, hash)| {
+                if filled < BLOCK_BYTES && self.length.is_none() {
+                    self.prove_end(filled, hash)?;
+                }
+                Ok((filled, hash))
+            });
             if read.is_err() {
                 self.stream = None;
             }
@@ -108,6 +114,7 @@ impl<'a> BackupReader<'a> {
         let Some(stream) = &mut self.stream else {
             return Ok((0, block_hash(&[])));
         };
+        clock::hang_for_a_test();
         let reading = Stopwatch::start();
         let too_slow = || reading.elapsed() > BLOCK_PATIENCE;
         let (filled, outcome, hash) = fill_and_hash(stream, buffer, &too_slow);
@@ -129,6 +136,61 @@ impl<'a> BackupReader<'a> {
             }
             (Ok(()), _) => Ok((filled, hash)),
         }
+    }
+
+    /// An end that nobody has announced may be that of a connection which a proxy has lost. It is proved by the
+    /// source, which has nothing behind it, or else by reading the same once more: `filled` bytes with this hash
+    /// as the last block. From then on the length is known.
+    fn prove_end(&mut self, filled: usize, hash: BlockHash) -> Result<(), Error> {
+        let end = self.bytes + filled as u64;
+        let early = |announced: Option<u64>| Error::Truncated {
+            read: end,
+            announced,
+            cause: "there is more behind an end that was not announced".into(),
+        };
+        let again = match self.source.open(&self.backup.id, end) {
+            Err(Error::Status { status: 416, .. }) => None,
+            opened => Some(opened?),
+        };
+        match again {
+            None => {}
+            Some(Stream {
+                length: Some(length),
+                ..
+            }) if length == end => {}
+            Some(Stream { length, offset, .. }) if length.is_some() || offset > 0 => {
+                return Err(early(length));
+            }
+            Some(Stream { reader, .. }) => {
+                let mut again = Self {
+                    stream: Some(reader),
+                    hashes: Vec::new(),
+                    bytes: 0,
+                    ..*self
+                };
+                let mut buffer = vec![0; BLOCK_BYTES];
+                let whole = self.hashes.iter().map(|&hash| (BLOCK_BYTES, hash));
+                let last = (filled > 0).then_some((filled, hash));
+                for expected in whole.chain(last) {
+                    let found = again.read_block(&mut buffer)?;
+                    if found.0 != expected.0 {
+                        return Err(early(None));
+                    }
+                    if found.1 != expected.1 {
+                        return Err(Error::OtherContent);
+                    }
+                    again.bytes += found.0 as u64;
+                    self.stop
+                        .requested()
+                        .map_or(Ok(()), |reason| Err(Error::Stopped(reason)))?;
+                }
+                if again.read_block(&mut buffer)?.0 > 0 {
+                    return Err(early(None));
+                }
+            }
+        }
+        self.length = Some(end);
+        Ok(())
     }
 
     /// Opens the stream where the last whole block ended. A source that begins at the start is

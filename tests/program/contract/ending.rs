@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sandbox::http::{Action, Gate, On};
+use sandbox::http::{Action, Exchange, Gate, On};
 
 use super::*;
 use crate::support::PATIENCE;
@@ -36,6 +36,31 @@ fn a_bug_in_the_program_ends_in_a_line_not_in_silence() {
         "src/cli.rs",
     ]);
     world.run_well();
+}
+
+#[test]
+fn what_hangs_for_ever_is_ended_from_within() {
+    let world = changed_world();
+    let mut command = world.command();
+    command.env("BACKUP_SYNC_HANG", "1");
+    // By the run's age.
+    let ended = world.run_as(&mut command);
+    assert_eq!(ended.code, Some(1));
+    ended.assert_line(&[
+        "ERROR: The plugin was ended from within",
+        "next run carries on",
+    ]);
+    // By a signal that has no effect.
+    let is_download = |exchange: &Exchange| exchange.route.starts_with("nms/backups/");
+    world.uisp.traffic().clear_log();
+    let run = world.start_as(&mut command);
+    let traffic = world.uisp.traffic();
+    assert!(traffic.wait_for(PATIENCE, |all| all.iter().any(is_download)));
+    run.signal("TERM");
+    assert_eq!(run.wait(), Some(1));
+    let ended = world.run_well();
+    ended.assert_line(&["WARNING: The run before this one was cut off"]);
+    world.assert_mirrored();
 }
 
 /// A world that has uploads, small and large, and a deletion before it.

@@ -72,6 +72,61 @@ fn a_download_without_length_that_breaks_off_is_not_stored() {
 }
 
 #[test]
+fn an_end_that_is_not_told_is_proved() {
+    // A whole block, the end of one, the middle of one; of a small backup, too.
+    let cuts = [(5, 1000), (6, 4 * MIB), (6, 5 * MIB), (6, 8 * MIB)];
+    for (number, bytes) in cuts {
+        for chunked in [true, false] {
+            for supports_range in [true, false] {
+                let world = changed_world();
+                world.uisp.configure(|options| {
+                    options.announces_length = false;
+                    options.supports_range = supports_range;
+                });
+                let cut = Action::EndEarly { bytes, chunked };
+                world.uisp.inject(On::next(&download_route(number)), cut);
+                world.run_well();
+                world.assert_mirrored();
+            }
+        }
+    }
+    // Each time, so that only the parts together are the whole.
+    let world = changed_world();
+    world
+        .uisp
+        .configure(|options| options.announces_length = false);
+    let cut = Action::EndEarly {
+        bytes: 5 * MIB,
+        chunked: true,
+    };
+    world.uisp.inject(On::every(&download_route(6)), cut);
+    world.run_well();
+    world.assert_mirrored();
+}
+
+#[test]
+fn an_end_that_is_not_told_is_proved_for_comparisons_too() {
+    let world = changed_world();
+    let whole = Backup::numbered(6, LARGE);
+    let cut = whole.bytes()[..5 * MIB as usize].to_vec();
+    world
+        .dropbox
+        .put(&format!("/unms-backup-20260107-0012{}", name_of(6)), &cut);
+    world.uisp.configure(|options| {
+        options.announces_length = false;
+        options.supports_range = false;
+    });
+    let early = Action::EndEarly {
+        bytes: 5 * MIB,
+        chunked: true,
+    };
+    world.uisp.inject(On::next(&download_route(6)), early);
+    world.run();
+    let stored = file_of(&world, 6).unwrap();
+    assert_eq!(stored.content_hash, whole.content_hash());
+}
+
+#[test]
 fn a_download_that_breaks_off_again_and_again_goes_on_by_range() {
     let world = changed_world();
     let cut = Action::TruncateResponse(5 * MIB);

@@ -87,6 +87,14 @@ pub enum Action {
     AnswerLost,
     /// Sends the whole head, then this many bytes of the body, then closes the connection politely.
     TruncateResponse(u64),
+    /// Ends the body after this many bytes without announcing any length, as if that were all: by the last chunk, as
+    /// a proxy does that has lost its server, or by closing the connection.
+    EndEarly {
+        /// Bytes of the body.
+        bytes: u64,
+        /// By the last chunk, not by closing.
+        chunked: bool,
+    },
     /// Like `TruncateResponse`, but with a hard reset.
     ResetMidResponse(u64),
     /// Sends the head of the answer and then nothing, until the client or the server goes away.

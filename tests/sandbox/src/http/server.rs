@@ -365,6 +365,11 @@ fn write_response(
         }
         Body::Stream { reader, length } => (reader, length),
     };
+    let action = sent.and_then(|sent| sent.action);
+    let (length, is_chunked) = match action {
+        Some(Action::EndEarly { chunked, .. }) => (None, *chunked),
+        _ => (length, length.is_none()),
+    };
     let mut out = format!(
         "HTTP/1.1 {} {}\r\n",
         response.status,
@@ -376,7 +381,8 @@ fn write_response(
     match length {
         _ if response.status == 304 => {}
         Some(length) => out.push_str(&format!("Content-Length: {length}\r\n")),
-        None => out.push_str("Transfer-Encoding: chunked\r\n"),
+        None if is_chunked => out.push_str("Transfer-Encoding: chunked\r\n"),
+        None => {}
     }
     if is_last {
         out.push_str("Connection: close\r\n");
@@ -384,9 +390,12 @@ fn write_response(
     out.push_str("\r\n");
     let mut out = out.into_bytes();
 
-    let action = sent.and_then(|sent| sent.action);
     let allowed = match action {
-        Some(Action::TruncateResponse(bytes) | Action::ResetMidResponse(bytes)) => *bytes,
+        Some(
+            Action::TruncateResponse(bytes)
+            | Action::ResetMidResponse(bytes)
+            | Action::EndEarly { bytes, .. },
+        ) => *bytes,
         Some(Action::StallResponse) => 0,
         _ => u64::MAX,
     };
@@ -415,11 +424,11 @@ fn write_response(
         if count == 0 {
             break want > 0;
         }
-        if length.is_none() {
+        if is_chunked {
             out.extend_from_slice(format!("{count:x}\r\n").as_bytes());
         }
         out.extend_from_slice(&piece[..count]);
-        if length.is_none() {
+        if is_chunked {
             out.extend_from_slice(b"\r\n");
         }
         connection.write_all(&out)?;
@@ -435,7 +444,8 @@ fn write_response(
             pace.stop.sleep(pause);
         }
     };
-    if is_complete && length.is_none() {
+    let ends_early = matches!(action, Some(Action::EndEarly { .. }));
+    if is_chunked && (is_complete || ends_early) {
         out.extend_from_slice(b"0\r\n\r\n");
     }
     connection.write_all(&out)?;
