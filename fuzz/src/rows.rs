@@ -29,7 +29,7 @@ pub fn check(json: &[u8]) {
         // Both ways to read the list agree, unless a row that is passed over has the same id.
         if listing.problems.is_empty() {
             let state = rows::state_of(json, &backup.id).expect("it was a list before");
-            assert_eq!(state.as_deref() == Some(rows::SUCCESS), backup.finished);
+            assert_eq!(state == Some(rows::State::Finished), backup.finished);
         }
     }
     assert!(listing.problems.len() <= 21, "the log is flooded");
