@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use super::content_hash::ContentHash;
 use super::error::Conflict;
 use super::{Dropbox, Error};
+use crate::clock::StopReason;
 use crate::http::Body;
-use crate::http::retry::{Retry, Retryable, Tries};
+use crate::http::retry::{Retry, Retryable, Tries, with_retry};
 
 /// Most entries of one batch call.
 pub const BATCH_ENTRIES_MAX: usize = 1000;
@@ -23,8 +24,10 @@ const PAGES_MAX: usize = 1000;
 const POLL_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait between two questions about a background job.
 const POLL_MAX: Duration = Duration::from_secs(10);
-/// Background jobs are asked about for this long.
-const POLL_TOTAL: Duration = Duration::from_secs(600);
+/// Commits closed sessions.
+const FINISH: &str = "files/upload_session/finish_batch_v2";
+/// Asks about a job of commits.
+const FINISH_CHECK: &str = "files/upload_session/finish_batch/check";
 
 /// One version of a file, as Dropbox describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,6 +248,19 @@ impl Dropbox {
         self.rpc("files/restore", &json!({"path": path, "rev": rev}))
     }
 
+    /// The file at `path` as [`Dropbox::file_metadata`] has it; one try.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn look_at_file(&self, path: &str) -> Result<Option<FileMetadata>, Error> {
+        const ROUTE: &str = "files/get_metadata";
+        match self.rpc_once::<WireEntry>(ROUTE, &json!({"path": path})) {
+            Ok(entry) => entry.into_file(ROUTE),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether there is a folder at `path`; the root (`""`) is always there.
     ///
     /// # Errors
@@ -319,20 +335,49 @@ impl Dropbox {
     /// Commits up to [`BATCH_ENTRIES_MAX`] closed sessions in one call; the results come in the
     /// same order. Files that meet another writer are tried again after a wait.
     pub fn finish_batch(&self, commits: &[Commit<'_>]) -> Vec<Result<FileMetadata, Error>> {
-        const ROUTE: &str = "files/upload_session/finish_batch_v2";
+        self.finish_with(commits, |argument| self.dated_rpc(FINISH, argument))
+    }
+
+    /// The same, but comes back at once when it is not known whether the call was carried out
+    /// ([`Error::leaves_doubt`]): whoever knows the files can look for them first.
+    pub fn try_finish_batch(&self, commits: &[Commit<'_>]) -> Vec<Result<FileMetadata, Error>> {
+        self.finish_with(commits, |argument| {
+            let once = || self.rpc_once(FINISH, argument).map_err(Undoubted);
+            let answer: Result<Value, Undoubted> = with_retry(&self.stop, FINISH, once);
+            answer.map(|value| (value, None)).map_err(|error| error.0)
+        })
+    }
+
+    fn finish_with(
+        &self,
+        commits: &[Commit<'_>],
+        ask: impl Fn(&Value) -> Result<(Value, Option<DateTime<Utc>>), Error>,
+    ) -> Vec<Result<FileMetadata, Error>> {
         self.settle_batch(commits, |commits| {
             let entries: Vec<Value> = commits
                 .iter()
                 .map(|commit| commit_argument(commit))
                 .collect();
-            let batch: Batch = self.rpc(ROUTE, &json!({"entries": entries}))?;
+            let (answer, _) = ask(&json!({"entries": entries}))?;
+            // Version 2 of the route answers with the results; a job, as version 1 does, is waited for.
+            let answer = match answer.get("async_job_id") {
+                Some(_) => self.wait_for_job(FINISH, FINISH_CHECK, answer)?,
+                None => answer,
+            };
+            let batch: Batch = serde_json::from_value(answer).map_err(|error| {
+                let cause = error.to_string();
+                Error::Malformed {
+                    route: FINISH,
+                    cause,
+                }
+            })?;
             Ok(batch
                 .entries
                 .into_iter()
                 .map(|entry| match entry_tag(&entry) {
-                    "success" => parse_file(ROUTE, entry),
-                    "failure" => Err(Error::from_failure(ROUTE, &entry["failure"])),
-                    tag => Err(Error::from_failure(ROUTE, &json!(tag))),
+                    "success" => parse_file(FINISH, entry),
+                    "failure" => Err(Error::from_failure(FINISH, &entry["failure"])),
+                    tag => Err(Error::from_failure(FINISH, &json!(tag))),
                 })
                 .collect())
         })
@@ -349,7 +394,7 @@ impl Dropbox {
                 .map(|file| json!({"path": file.path, "parent_rev": file.rev}))
                 .collect();
             let answer = self.rpc(ROUTE, &json!({"entries": entries}))?;
-            let answer = self.wait_for_job(ROUTE, answer)?;
+            let answer = self.wait_for_job(ROUTE, "files/delete_batch/check", answer)?;
             if entry_tag(&answer) == "failed" {
                 let error = Error::from_failure(ROUTE, &answer["failed"]);
                 return Ok(vec![Err(error); files.len()]);
@@ -368,23 +413,24 @@ impl Dropbox {
         })
     }
 
-    /// Asks about a background job until it is over; returns its last answer.
-    fn wait_for_job(&self, route: &'static str, mut answer: Value) -> Result<Value, Error> {
-        const CHECK: &str = "files/delete_batch/check";
+    /// Asks about a background job until it is over, or the run's time is; returns its last answer.
+    fn wait_for_job(
+        &self,
+        route: &'static str,
+        check: &'static str,
+        mut answer: Value,
+    ) -> Result<Value, Error> {
         let job = answer["async_job_id"].as_str().map(str::to_owned);
         let mut wait = POLL_FIRST;
-        let mut waited = Duration::ZERO;
         loop {
             match (entry_tag(&answer), &job) {
                 ("complete" | "failed", _) => return Ok(answer),
                 ("async_job_id" | "in_progress", Some(job)) => {
-                    if waited >= POLL_TOTAL {
+                    if self.stop.sleep(wait).is_err() {
                         return Err(Error::Unfinished { route });
                     }
-                    self.stop.sleep(wait).map_err(Error::Stopped)?;
-                    waited += wait;
                     wait = (wait * 2).min(POLL_MAX);
-                    answer = self.rpc(CHECK, &json!({"async_job_id": job}))?;
+                    answer = self.rpc(check, &json!({"async_job_id": job}))?;
                 }
                 (tag, _) => return Err(Error::from_failure(route, &json!(tag))),
             }
@@ -430,6 +476,24 @@ impl Dropbox {
             }
         }
         results.into_iter().flatten().collect()
+    }
+}
+
+/// An error after which nothing is tried again if the call may have been carried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Undoubted(Error);
+
+impl Retryable for Undoubted {
+    fn retry(&self) -> Retry {
+        match self.0.leaves_doubt() {
+            true => Retry::Never,
+            false => self.0.retry(),
+        }
+    }
+
+    fn stopped(reason: StopReason) -> Self {
+        Self(Error::Stopped(reason))
     }
 }
 

@@ -4,7 +4,7 @@ use super::labels::{
     APP_CONSOLE, FIELD_APP_KEY, FIELD_APP_SECRET, FIELD_CONFIRM_CLEANUP, FIELD_CREATE_BACKUP,
     FIELD_LEGACY_TOKEN, FIELD_REFRESH_TOKEN, FIELD_UISP_TOKEN,
 };
-use crate::dropbox::{self, oauth};
+use crate::dropbox::{self, Conflict, oauth};
 use crate::http;
 use crate::source::{self, Kind};
 
@@ -102,12 +102,26 @@ pub fn dropbox(error: &dropbox::Error) -> Advice {
         ),
         Error::AppDisabled { .. } => app_disabled(),
         Error::Forbidden { reason, .. } => forbidden(reason),
-        Error::Route { failure, .. } if failure.has("insufficient_space") => Advice::new(
+        error if error.is_out_of_space() => Advice::new(
             "Dropbox is full",
             "Free some space there or get more; what is missing is uploaded by the next run",
         ),
-        Error::Route { failure, .. } if failure.has("conflict") => Advice::new(
-            "Something else with this name is in the mirror folder already, and it is not touched",
+        error if error.is_name_refused() => Advice::new(
+            "Dropbox stores no file of this name",
+            "Rename it where it is backed up from",
+        ),
+        error if error.conflict().is_some() => Advice::new(
+            match error.conflict() {
+                Some(Conflict::Folder) => {
+                    "A folder with this name is in the mirror folder, and it is not touched"
+                }
+                Some(Conflict::FileAbove) => {
+                    "A file is in the place of one of the folders above it, and it is not touched"
+                }
+                _ => {
+                    "Something else with this name is in the mirror folder already, and it is not touched"
+                }
+            },
             "Rename or remove it in Dropbox; the next run tries again",
         ),
         Error::Route { failure, .. }

@@ -289,6 +289,9 @@ findings! {
     Warning damaged_copy_stays(name: &str, hash: impl Display)
         "The damaged copy \"{name}\" (content hash {hash}) could not be removed from Dropbox"
         remedy "The next run compares it with its backup again";
+    Warning damaged_copy_in_place(name: &str, hash: impl Display)
+        "The damaged copy \"{name}\" (content hash {hash}) stands in Dropbox in place of the earlier one, which could not be brought back"
+        remedy "The next run replaces it; until then the earlier one is among the file's versions on Dropbox's web site";
     Info comparing_unknown(files: &str, source: &str)
         "{files} in Dropbox will be compared with {source}'s once, because another program may have put them there";
     Info comparing_outdated(files: &str, source: &str)

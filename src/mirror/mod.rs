@@ -25,7 +25,7 @@ use crate::state::{Mirrored, Seen, State};
 use crate::text;
 use names::Aside;
 use plan::Plan;
-use transfer::{Fate, Job, Observer, UnderWay};
+use transfer::{Aftermath, Fate, Job, Observer, UnderWay};
 
 /// What a run did, for its last line and its record. What failed stands in its findings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -730,10 +730,16 @@ fn not_uploaded(name: &str, error: &transfer::Error) -> Finding {
         transfer::Error::Dropbox(error) | transfer::Error::NoSpace { cause: error, .. } => {
             advice::dropbox(error)
         }
-        transfer::Error::HashMismatch { .. } => Advice {
-            meaning:
-                "The bad copy was removed. The connection or the server's memory may be faulty"
-                    .into(),
+        transfer::Error::HashMismatch { aftermath, .. } => Advice {
+            meaning: format!(
+                "{}. The connection or the server's memory may be faulty",
+                match aftermath {
+                    Aftermath::Removed => "The bad copy was removed",
+                    Aftermath::BroughtBack =>
+                        "The bad copy was taken away again, and the earlier one is back in its place",
+                    Aftermath::Stays => "The bad copy could not be taken away",
+                }
+            ),
             remedy: "The next run tries again".into(),
         },
         transfer::Error::NoHash => Advice {

@@ -1,8 +1,8 @@
 //! What an unfinished upload leaves for the next run: one small append-only file an upload, in
 //! `data/transfers/`.
 //!
-//! The first line names the upload session; each further line is a block that Dropbox holds, or the
-//! word that the session is complete. Lines are appended by single writes and never synced: after a
+//! The first line names the upload session; each further line is a block that Dropbox holds, the word that the
+//! session is complete, or one that its commit has failed. Lines are appended by single writes and never synced: after a
 //! power cut the file may lack its end, which costs sending some blocks again and nothing else,
 //! because the content hash of the committed file is compared in any case. A journal takes 72 bytes
 //! for every 4 MiB.
@@ -53,6 +53,8 @@ pub struct Unfinished {
     pub blocks: BTreeMap<u64, BlockHash>,
     /// Set if the session is closed and holds everything.
     pub complete: Option<Digested>,
+    /// Runs in which the session was complete and could not be made a file.
+    pub failed_commits: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -206,6 +208,11 @@ impl Journal {
         ));
     }
 
+    /// Notes that the session could not be made a file, although Dropbox could be asked.
+    pub fn note_failed_commit(&self) {
+        self.append("failed\n");
+    }
+
     fn append(&self, line: &str) {
         if let Some(mut file) = self.file.as_ref()
             && let Err(error) = file.write_all(line.as_bytes())
@@ -230,6 +237,7 @@ pub fn parse(text: &str, version: Option<Version>, now: DateTime<Utc>) -> Option
         session_id: head.session_id,
         blocks: BTreeMap::new(),
         complete: None,
+        failed_commits: 0,
     };
     for line in lines {
         let mut words = line.split(' ');
@@ -245,6 +253,7 @@ pub fn parse(text: &str, version: Option<Version>, now: DateTime<Utc>) -> Option
                     content_hash,
                 });
             }
+            ("failed", None, None) => unfinished.failed_commits += 1,
             (index, Some(hash), None) => {
                 let (Ok(index), Ok(hash)) = (index.parse(), ContentHash::try_from(hash.to_owned()))
                 else {
@@ -291,6 +300,11 @@ mod tests {
             journals.unfinished(&id(), None).unwrap().complete,
             Some(digested)
         );
+        journals.resume(&id()).note_failed_commit();
+        journals.resume(&id()).note_failed_commit();
+        let unfinished = journals.unfinished(&id(), None).unwrap();
+        assert_eq!(unfinished.failed_commits, 2);
+        assert_eq!(unfinished.complete, Some(digested));
         journals.retain([]);
         assert!(!folder.path().join("transfers").exists());
     }

@@ -8,6 +8,7 @@
 )]
 
 mod browser;
+mod client;
 mod commands;
 mod conformance;
 mod contract;

@@ -13,6 +13,9 @@ use crate::source;
 use crate::state::journal::Unfinished;
 use crate::text;
 
+/// A session whose commit has failed in so many runs is given up for a new one.
+const FAILED_COMMITS_MAX: u32 = 2;
+
 impl Pass<'_> {
     /// Reads the jobs that are `due`, one after another.
     pub fn feed(&self, due: &BTreeSet<usize>, tell: &dyn Fn(Event)) {
@@ -32,8 +35,13 @@ impl Pass<'_> {
 
     /// Reads a job's backup, or what earlier runs have left of it, and hands its content to the lanes.
     fn read(&self, job: usize, tell: &dyn Fn(News)) -> Result<(), Error> {
-        let backup = &self.jobs[job].backup;
+        let Job { backup, name, .. } = &self.jobs[job];
         match self.journals.unfinished(&backup.id, backup.version) {
+            Some(unfinished) if unfinished.failed_commits >= FAILED_COMMITS_MAX => {
+                let cause = format!("Dropbox failed to store it in {FAILED_COMMITS_MAX} runs");
+                table::begun_again(name).because(&cause).log();
+                self.send_whole(job, tell)
+            }
             Some(unfinished) => self.carry_on(job, unfinished, tell),
             None => self.send_whole(job, tell),
         }

@@ -1,14 +1,15 @@
 //! What the lanes do: one request at a time, each with its retries.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::budget::Lease;
-use super::{Error, Event, Job, News, Pass};
+use super::{Aftermath, Error, Event, News, Pass};
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
-use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata};
+use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata, WriteMode};
 use crate::findings::table;
 use crate::http::Body;
+use crate::http::retry::{Retry, Retryable, Tries};
 use crate::state::journal::Journal;
 
 /// Content under its lease.
@@ -171,55 +172,117 @@ impl Pass<'_> {
         }
     }
 
-    /// Commits a batch and verifies what was stored.
+    /// Commits a batch and verifies what was stored. A commit whose answer does not come may take minutes on
+    /// Dropbox's side, or be done: it is waited for and looked for before anything is given up.
     fn commit(
         &self,
-        sessions: Vec<ReadySession>,
+        mut sessions: Vec<ReadySession>,
     ) -> Vec<(ReadySession, Result<FileMetadata, Error>)> {
-        let commits: Vec<Commit<'_>> = sessions.iter().map(|s| self.commit_of(s)).collect();
-        let results = self.dropbox.finish_batch(&commits);
-        let check = |(session, result): (ReadySession, Result<FileMetadata, dropbox::Error>)| {
-            let file = result.or_else(|error| self.look_for(&session, error));
-            let checked = file.and_then(|file| self.accept(&session, file));
-            (session, checked)
-        };
-        sessions.into_iter().zip(results).map(check).collect()
+        let mut settled = Vec::new();
+        let mut tries = Tries::default();
+        let mut was_in_doubt = false;
+        loop {
+            let modes: Vec<WriteMode> = sessions.iter().map(|s| self.mode(s.job)).collect();
+            let commits = sessions.iter().zip(&modes);
+            let commits: Vec<Commit<'_>> =
+                commits.map(|(s, mode)| self.commit_of(s, mode)).collect();
+            let results = self.dropbox.try_finish_batch(&commits);
+            let mut in_doubt = Vec::new();
+            for (session, result) in std::mem::take(&mut sessions).into_iter().zip(results) {
+                let error = match result {
+                    Ok(file) => {
+                        let accepted = self.accept(&session, file);
+                        settled.push((session, accepted));
+                        continue;
+                    }
+                    Err(error) => error,
+                };
+                // All of a batch are carried out together: where the first is not there, none is.
+                let is_vain = error.leaves_doubt() && !in_doubt.is_empty();
+                let found = (!is_vain)
+                    .then(|| self.look_for(&session, &error))
+                    .flatten();
+                if let Some(file) = found {
+                    settled.push((session, Ok(file)));
+                } else if error.leaves_doubt() || (was_in_doubt && error.is_session_lost()) {
+                    in_doubt.push((session, error));
+                } else {
+                    let error = self.failed(&session, error);
+                    settled.push((session, Err(error)));
+                }
+            }
+            was_in_doubt = true;
+            let patience = |(_, error): &(_, dropbox::Error)| match error.is_session_lost() {
+                // What Dropbox is still at work on is no longer a session and not yet a file.
+                true => Retry::After(None),
+                false => error.retry(),
+            };
+            let retry = in_doubt.iter().map(patience).max().unwrap_or(Retry::Never);
+            let wait = tries.next_wait(retry, self.stop);
+            if wait.is_none_or(|wait| self.stop.sleep(wait).is_err()) {
+                settled.extend(in_doubt.into_iter().map(|(session, error)| {
+                    let error = match self.stop.requested() {
+                        Some(reason) => dropbox::Error::Stopped(reason).into(),
+                        None => self.failed(&session, error),
+                    };
+                    (session, Err(error))
+                }));
+                return settled;
+            }
+            sessions = in_doubt.into_iter().map(|(session, _)| session).collect();
+        }
     }
 
-    fn commit_of<'b>(&'b self, session: &'b ReadySession) -> Commit<'b> {
+    /// What a job's file may replace: what the job names, or what this run has left there since.
+    fn mode(&self, job: usize) -> WriteMode {
+        let left = self.left_there.lock();
+        let left = left.unwrap_or_else(PoisonError::into_inner);
+        let left = left.get(&job).cloned().map(WriteMode::Update);
+        left.unwrap_or_else(|| self.jobs[job].mode.clone())
+    }
+
+    fn commit_of<'b>(&'b self, session: &'b ReadySession, mode: &'b WriteMode) -> Commit<'b> {
         let job = &self.jobs[session.job];
         Commit {
             session_id: &session.session.id,
             length: session.digested.bytes,
             path: &job.path,
-            mode: &job.mode,
+            mode,
             client_modified: Some(job.backup.created_at),
         }
     }
 
-    /// A commit that failed may have been carried out by a try whose answer was lost: then the file
-    /// is there, with the right content.
-    fn look_for(
-        &self,
-        session: &ReadySession,
-        error: dropbox::Error,
-    ) -> Result<FileMetadata, Error> {
-        let doubtful = error.is_session_lost()
-            || matches!(&error, dropbox::Error::Route { failure, .. } if failure.has("conflict"));
-        if doubtful
-            && let Ok(Some(file)) = self.dropbox.file_metadata(&self.jobs[session.job].path)
-            && file.content_hash == Some(session.digested.content_hash)
-        {
-            return Ok(file);
-        }
+    /// The file of a commit that failed and may have been carried out all the same, by a try whose answer was
+    /// lost: it has the right content then.
+    fn look_for(&self, session: &ReadySession, error: &dropbox::Error) -> Option<FileMetadata> {
+        let path = &self.jobs[session.job].path;
+        let found = match error {
+            error if error.leaves_doubt() => self.dropbox.look_at_file(path),
+            error if error.is_session_lost() || error.conflict().is_some() => {
+                self.dropbox.file_metadata(path)
+            }
+            _ => return None,
+        };
+        let file = found.ok().flatten()?;
+        (file.content_hash == Some(session.digested.content_hash)).then_some(file)
+    }
+
+    /// What a commit that failed comes to.
+    fn failed(&self, session: &ReadySession, error: dropbox::Error) -> Error {
         if error.is_out_of_space() {
-            return Err(Error::NoSpace {
+            return Error::NoSpace {
                 needed: session.digested.bytes,
                 free: self.free_space(),
                 cause: error,
-            });
+            };
         }
-        Err(Error::Dropbox(error))
+        let error = Error::Dropbox(error);
+        // Where Dropbox can be asked, the fault is not in the network, but perhaps in the session.
+        let path = &self.jobs[session.job].path;
+        if error.may_be_the_sessions() && self.dropbox.look_at_file(path).is_ok() {
+            session.session.journal.note_failed_commit();
+        }
+        error
     }
 
     /// The space that is left, where the plugin may know it.
@@ -228,7 +291,7 @@ impl Pass<'_> {
         usage.map(|space| space.free())
     }
 
-    /// Compares what Dropbox stored with what was read, and removes it if it differs.
+    /// Compares what Dropbox stored with what was read. If it differs, what was there before comes back.
     fn accept(&self, session: &ReadySession, file: FileMetadata) -> Result<FileMetadata, Error> {
         let expected = session.digested.content_hash;
         let Some(stored) = file.content_hash else {
@@ -237,18 +300,46 @@ impl Pass<'_> {
         if stored == expected && file.size == session.digested.bytes {
             return Ok(file);
         }
-        self.remove(&self.jobs[session.job], &file.rev, stored);
-        Err(Error::HashMismatch { expected, stored })
+        Err(Error::HashMismatch {
+            expected,
+            stored,
+            aftermath: self.undo(session.job, file.rev, stored),
+        })
     }
 
-    fn remove(&self, job: &Job, rev: &str, stored: ContentHash) {
+    /// Takes a damaged copy away again. Where it has replaced an earlier one, that one becomes the current version
+    /// at once, so that its place is never empty. The next try replaces whatever is there then.
+    fn undo(&self, index: usize, rev: String, stored: ContentHash) -> Aftermath {
+        let job = &self.jobs[index];
         let path = &job.path;
-        let removed = self.dropbox.delete_batch(&[Delete { path, rev }]);
-        let removed: Result<(), dropbox::Error> = removed.into_iter().collect();
-        if let Err(error) = removed {
-            table::damaged_copy_stays(&job.name, stored)
-                .because(&error)
-                .log();
+        let undone = match &job.mode {
+            WriteMode::Add => {
+                let delete = Delete { path, rev: &rev };
+                let removed = self.dropbox.delete_batch(&[delete]).into_iter();
+                removed.collect::<Result<(), _>>().map(|()| None)
+            }
+            WriteMode::Update(earlier) => self.dropbox.restore(path, earlier).map(Some),
+        };
+        let left = self.left_there.lock();
+        let mut left = left.unwrap_or_else(PoisonError::into_inner);
+        match undone {
+            Ok(None) => {
+                left.remove(&index);
+                Aftermath::Removed
+            }
+            Ok(Some(restored)) => {
+                left.insert(index, restored.rev);
+                Aftermath::BroughtBack
+            }
+            Err(error) => {
+                left.insert(index, rev);
+                let finding = match job.mode {
+                    WriteMode::Add => table::damaged_copy_stays(&job.name, stored),
+                    WriteMode::Update(_) => table::damaged_copy_in_place(&job.name, stored),
+                };
+                finding.because(&error).log();
+                Aftermath::Stays
+            }
         }
     }
 }

@@ -19,9 +19,9 @@ mod lane;
 mod queue;
 mod reader;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use budget::Budget;
@@ -34,7 +34,7 @@ pub use reader::digest;
 use crate::clock::{self, Stop};
 use crate::dropbox::content_hash::{BLOCK_BYTES, ContentHash, Digested};
 use crate::dropbox::files::{FileMetadata, WriteMode};
-use crate::dropbox::{self, Dropbox};
+use crate::dropbox::{self, Conflict, Dropbox};
 use crate::source::{self, Backup, Source};
 use crate::state::journal::Journals;
 use crate::text;
@@ -95,13 +95,15 @@ pub enum Error {
         /// What Dropbox said.
         cause: dropbox::Error,
     },
-    /// Dropbox stored something else than what was read; it was removed.
+    /// Dropbox stored something else than what was read.
     #[error("Dropbox stored a content with the hash {stored} instead of {expected}")]
     HashMismatch {
         /// Hash of the backup.
         expected: ContentHash,
         /// Hash that Dropbox reports.
         stored: ContentHash,
+        /// What is there now.
+        aftermath: Aftermath,
     },
     /// Dropbox reported no hash, so nothing is proved.
     #[error("Dropbox reported no content hash for the stored file")]
@@ -144,6 +146,36 @@ impl Error {
         matches!(self, Self::Source(source::Error::InUse))
     }
 
+    /// Whether Dropbox refuses the name of the file, so that it can never be stored under it.
+    pub fn is_name_refused(&self) -> bool {
+        matches!(self, Self::Dropbox(error) if error.is_name_refused())
+    }
+
+    /// What is in the way of the file, if that is why it was refused.
+    pub fn conflict(&self) -> Option<Conflict> {
+        match self {
+            Self::Dropbox(error) => error.conflict(),
+            _ => None,
+        }
+    }
+
+    /// Whether the source no longer has the backup.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Source(error) if error.is_gone())
+    }
+
+    /// Whether a commit may have failed because of its session, so that another one would do.
+    fn may_be_the_sessions(&self) -> bool {
+        let Self::Dropbox(error) = self else {
+            return false;
+        };
+        let is_clear = self.ends_all_uploads()
+            || self.is_name_refused()
+            || error.conflict().is_some()
+            || error.is_session_lost();
+        !is_clear && !matches!(error, dropbox::Error::Busy { .. })
+    }
+
     /// Whether the run had to stop, which is not a fault.
     pub fn is_stopped(&self) -> bool {
         matches!(
@@ -151,6 +183,17 @@ impl Error {
             Self::Dropbox(dropbox::Error::Stopped(_)) | Self::Source(source::Error::Stopped(_))
         )
     }
+}
+
+/// What is in a damaged copy's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aftermath {
+    /// Nothing, as before.
+    Removed,
+    /// The copy that was there before.
+    BroughtBack,
+    /// The damaged copy, because it could not be taken away.
+    Stays,
 }
 
 /// What became of a job.
@@ -246,6 +289,8 @@ struct Pass<'a> {
     budget: Arc<Budget>,
     /// Nothing more can be stored.
     pointless: &'a AtomicBool,
+    /// By job, the version that this run itself has left in the file's place.
+    left_there: &'a Mutex<BTreeMap<usize, String>>,
 }
 
 impl Pass<'_> {
@@ -294,6 +339,7 @@ pub fn send(
     observer: &mut dyn Observer,
 ) -> u64 {
     let pointless = AtomicBool::new(false);
+    let left_there = Mutex::default();
     let mut due: BTreeSet<usize> = (0..jobs.len()).collect();
     let mut sent = 0;
     for restarts_left in (0..=RESTARTS_MAX).rev() {
@@ -306,6 +352,7 @@ pub fn send(
             queue: Queue::default(),
             budget: Budget::new(BUDGET_BYTES),
             pointless: &pointless,
+            left_there: &left_there,
         };
         let ended = pass.send(&due, lanes, restarts_left > 0, observer);
         sent += ended.sent;

@@ -1,5 +1,7 @@
 //! Upload sessions, commits, and what was stored in the end.
 
+use std::time::Duration;
+
 use sandbox::dropbox::faults;
 use sandbox::http::{Action, Exchange, Gate, Link, On};
 use serde_json::{Value, json};
@@ -136,6 +138,135 @@ fn a_wrong_offset_is_put_right() {
             world.assert_mirrored();
         }
     }
+}
+
+#[test]
+fn a_commit_that_takes_minutes_is_waited_for_and_nothing_is_sent_again() {
+    let world = changed_world();
+    // Five minutes on the program's clock.
+    world.dropbox.slow_commits(1, Duration::from_secs(3));
+    world.run_well();
+    world.assert_mirrored();
+    assert_eq!(world.count(START), 3);
+    assert_eq!(world.count(APPEND), 3);
+}
+
+#[test]
+fn commits_whose_answers_never_come_are_looked_for() {
+    for silence in [
+        Action::NoAnswer,
+        Action::AnswerLost,
+        Action::TruncateResponse(5),
+    ] {
+        let world = changed_world();
+        world.dropbox.inject(On::every(FINISH), silence);
+        world.run_well();
+        world.assert_mirrored();
+        assert_eq!(world.count(START), 3);
+        assert_eq!(world.count(APPEND), 3);
+    }
+}
+
+#[test]
+fn commits_may_be_jobs() {
+    let world = changed_world();
+    let job = json!({".tag": "async_job_id", "async_job_id": "job-x"});
+    world
+        .dropbox
+        .inject(On::next(FINISH), Action::json(200, &job));
+    let busy = json!({".tag": "in_progress"});
+    let check = "files/upload_session/finish_batch/check";
+    world
+        .dropbox
+        .inject(On::times(check, 90), Action::json(200, &busy));
+    let gone = json!({".tag": "lookup_failed", "lookup_failed": {".tag": "not_found"}});
+    let gone = json!({".tag": "failure", "failure": gone});
+    let done = json!({".tag": "complete", "entries": [gone, gone, gone]});
+    world
+        .dropbox
+        .inject(On::every(check), Action::json(200, &done));
+    let ended = world.run_well();
+    // Ninety questions take more than a quarter of an hour.
+    assert!(ended.last_line().contains(" min"), "{}", ended.log);
+    world.assert_mirrored();
+}
+
+#[test]
+fn a_session_that_never_becomes_a_file_is_given_up_after_two_runs() {
+    let world = changed_world();
+    world.dropbox.spoil_next_sessions(3);
+    for _ in 0..2 {
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR: ", &name_of(6), "could not be uploaded"]);
+        assert_eq!(world.count(START), 3);
+    }
+    let ended = world.run_well();
+    ended.assert_line(&[&name_of(6), "begins again from its start"]);
+    assert_eq!(world.count(START), 6);
+    world.assert_mirrored();
+
+    // Where the whole route is down for one run, what was sent is not given up.
+    let world = changed_world();
+    world
+        .dropbox
+        .inject(On::every(FINISH), faults::server_error());
+    world.run_badly();
+    assert_recovers(&world);
+    assert_eq!(world.count(START), 3);
+}
+
+/// A world with a copy in Dropbox that differs from its backup and will be replaced.
+fn differing_world() -> (World, String, StoredFile) {
+    let world = World::authorized().calm();
+    world.add_backups(5, 5, 20_000);
+    let path = format!("/unms-backup-20260106-0012{}", name_of(5));
+    let earlier = world.dropbox.put(&path, b"an earlier copy");
+    (world, path, earlier)
+}
+
+#[test]
+fn a_damaged_replacement_never_leaves_the_place_empty() {
+    let (world, path, earlier) = differing_world();
+    world.dropbox.corrupt_commits(2);
+    world.run_well();
+    world.assert_mirrored();
+    drop((path, earlier));
+
+    let (world, path, earlier) = differing_world();
+    world.dropbox.corrupt_commits(u32::MAX);
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", &name_of(5), "earlier one is back in its place"]);
+    let there = world.dropbox.file(&path).unwrap();
+    assert_eq!(there.content_hash, earlier.content_hash);
+    world.dropbox.corrupt_commits(0);
+    assert_recovers(&world);
+}
+
+#[test]
+fn an_earlier_copy_that_does_not_come_back_is_said() {
+    let restore = "files/restore";
+    let gone = faults::route_error("invalid_revision/", &json!({".tag": "invalid_revision"}));
+    let (world, path, _) = differing_world();
+    world.dropbox.inject(On::every(restore), gone.clone());
+    world.dropbox.corrupt_commits(u32::MAX);
+    let ended = world.run_badly();
+    ended.assert_line(&[
+        "WARNING: The damaged copy",
+        "could not be brought back",
+        "versions",
+    ]);
+    ended.assert_line(&["ERROR: ", &name_of(5), "could not be taken away"]);
+    assert!(world.dropbox.file(&path).is_some());
+    world.dropbox.corrupt_commits(0);
+    assert_recovers(&world);
+
+    // What stands there damaged is replaced by the next try of the same run.
+    let (world, ..) = differing_world();
+    world.dropbox.inject(On::every(restore), gone);
+    world.dropbox.corrupt_commits(1);
+    let ended = world.run();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    world.assert_mirrored();
 }
 
 #[test]

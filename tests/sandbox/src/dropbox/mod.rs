@@ -477,6 +477,16 @@ impl Dropbox {
         self.shared.world().corrupt_commits = times;
     }
 
+    /// Makes the next batches of commits take so long. Meanwhile their sessions are gone, and their files not there.
+    pub fn slow_commits(&self, times: u32, time: Duration) {
+        self.shared.world().slow_commits = (times, time);
+    }
+
+    /// Spoils the next upload sessions: they take everything in, and their commits fail for ever.
+    pub fn spoil_next_sessions(&self, count: u32) {
+        self.shared.world().spoilt_to_come = count;
+    }
+
     /// Makes the next `files/delete_batch` jobs fail as a whole, with nothing deleted.
     pub fn fail_delete_jobs(&self, times: u32) {
         self.shared.world().failing_delete_jobs = times;

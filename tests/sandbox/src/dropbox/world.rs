@@ -126,6 +126,11 @@ pub(super) struct World {
     pub(super) used_elsewhere_bytes: u64,
     pub(super) commit_refusals: Vec<CommitRefusal>,
     pub(super) corrupt_commits: u32,
+    /// Batches of commits that take long, and how long.
+    pub(super) slow_commits: (u32, std::time::Duration),
+    /// Sessions to be opened that can never be committed, and those that were.
+    pub(super) spoilt_to_come: u32,
+    pub(super) spoilt_sessions: std::collections::HashSet<String>,
     pub(super) failing_delete_jobs: u32,
     pub(super) is_writing: bool,
     pub(super) contentions: usize,

@@ -48,6 +48,10 @@ fn open(world: &mut World, session: Session) -> String {
     // The real service names them like this.
     let id = format!("pid_upload_session:sandbox-{:06}", world.next_serial());
     world.sessions.insert(id.clone(), session);
+    if world.spoilt_to_come > 0 {
+        world.spoilt_to_come -= 1;
+        world.spoilt_sessions.insert(id.clone());
+    }
     id
 }
 
@@ -161,6 +165,7 @@ pub(super) fn finish_batch(mut call: Call<'_, '_>) -> Result<Answer, Refusal> {
         entry.end()?;
         wanted.push((cursor, commit, hash));
     }
+    take_long(&call, wanted.iter().map(|(cursor, ..)| &cursor.session_id));
     let _writing = begin_write(call.shared)?;
     let mut world = call.shared.world();
     let finished: Vec<Value> = wanted
@@ -187,6 +192,23 @@ pub(super) fn finish_batch(mut call: Call<'_, '_>) -> Result<Answer, Refusal> {
     Ok(Answer::Json(json!({ "entries": finished })))
 }
 
+/// Spends the time that a batch of commits was ordered to take; nobody sees its sessions meanwhile.
+fn take_long<'a>(call: &Call<'_, '_>, sessions: impl Iterator<Item = &'a String>) {
+    let mut world = call.shared.world();
+    let (times, time) = world.slow_commits;
+    if times == 0 {
+        return;
+    }
+    world.slow_commits = (times - 1, time);
+    let at_work: Vec<(String, Session)> = sessions
+        .filter_map(|id| world.sessions.remove_entry(id))
+        .collect();
+    drop(world);
+    // Not a wait for anything: the time that a commit takes is part of what is imitated.
+    std::thread::sleep(time);
+    call.shared.world().sessions.extend(at_work);
+}
+
 /// Commits a session and ends it; an error is an UploadSessionFinishError and leaves it as it is.
 /// Assumption: a finished session no longer exists, so that finishing it again is `not_found`.
 fn commit_session(
@@ -198,6 +220,9 @@ fn commit_session(
 ) -> Result<Entry, Value> {
     let session = find(world, app, id).map_err(|error| nested("lookup_failed", error))?;
     let content = session.content(offset)?;
+    if world.spoilt_sessions.contains(id) {
+        return Err(tag("other"));
+    }
     let entry = world
         .commit(app, commit, content)
         .map_err(|error| nested("path", error))?;
