@@ -14,6 +14,7 @@ mod docs;
 mod licences;
 mod manual;
 mod model;
+mod outline;
 mod parsers;
 mod planner;
 mod reliability;
