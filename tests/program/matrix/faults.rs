@@ -198,6 +198,16 @@ pub const FAULTS: &[Fault] = &[
         action: |_| faults::too_many_requests(Some(3)),
     },
     Fault {
+        name: "429, too many writes",
+        nature: Nature::Patience,
+        action: |_| faults::too_many_write_operations(None),
+    },
+    Fault {
+        name: "429, too many writes, for 1 s",
+        nature: Nature::Patience,
+        action: |_| faults::too_many_write_operations(Some(1)),
+    },
+    Fault {
         name: "429 for a day",
         nature: Nature::LongPatience,
         action: |_| faults::too_many_requests(Some(86_400)),
