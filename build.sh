@@ -5,6 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 checkout=$PWD
 target_dir=${CARGO_TARGET_DIR:-$checkout/target}
+sandbox=$target_dir/debug/sandbox
 # Debian's name of the C library for a foreign processor.
 declare -A cross_libc=([aarch64]=arm64 [x86_64]=amd64)
 
@@ -15,7 +16,9 @@ Usage: ./build.sh COMMAND
   demo           the whole mission in the terminal, against stand-ins for UISP, Dropbox and the plugin host
   demo --serve   the plugin in UISP's web interface, in a browser, to click through; with the name of a scene
                  (say "well") it starts there
-  test           everything: format, lints, all tests, with the release program of this machine's processor
+  test           before every change: format, lints, the demo, all tests of the program as it is while working on it
+  release-test   what only the programs of a release can show: their size, that they need nothing and no one, that two
+                 builds give the same bytes; and the longest of the other tests
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
                  installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials, man page, completions
                  and SHA-256 sums beside it; the same commit gives the same bytes
@@ -95,26 +98,32 @@ choose_target() {
 
 is_static() { [[ $1 == *-unknown-linux-musl ]]; }
 
-# build_release TARGET COMPILER: prints the path of the program.
+# build_release TARGET COMPILER...: builds the programs for all these targets at once, and prints their paths.
 build_release() {
-    local target=$1 compiler=$2
-    local cargo_home=${CARGO_HOME:-$HOME/.cargo}
-    local name=${target//-/_}
+    local cargo_home=${CARGO_HOME:-$HOME/.cargo} targets=() programs=() flags name program
     # In a subshell of the caller's: what is exported here ends with it.
-    export "CC_$name=$compiler"
-    # Rust brings musl's start files and library itself; the linker only has to know the processor.
-    if [ "${target%%-*}" != "$(uname -m)" ]; then export "CARGO_TARGET_${name^^}_LINKER=$compiler"; fi
-    # No path of this machine may reach the program: the same commit gives the same bytes anywhere.
-    # With --target the flags stay away from build scripts and macros.
-    local flags="--remap-path-prefix=$cargo_home=/cargo \
+    while [ $# -gt 0 ]; do
+        name=${1//-/_}
+        export "CC_$name=$2"
+        # Rust brings musl's start files and library itself; the linker only has to know the processor.
+        if [ "${1%%-*}" != "$(uname -m)" ]; then export "CARGO_TARGET_${name^^}_LINKER=$2"; fi
+        # No path of this machine may reach the program: the same commit gives the same bytes anywhere.
+        # With --target the flags stay away from build scripts and macros.
+        flags="--remap-path-prefix=$cargo_home=/cargo \
 --remap-path-prefix=$checkout=/source --remap-path-prefix=$target_dir=/target"
-    # Addresses to adjust at the start in a compact list. Rust's own musl understands it, an old glibc does not.
-    if is_static "$target"; then flags+=" -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"; fi
-    RUSTFLAGS=$flags cargo build --release --locked --bin backup-sync-dropbox --target "$target" >&2
-    local program=$target_dir/$target/release/backup-sync-dropbox
-    if is_static "$target"; then check_static "$program"; fi
-    check_anonymous "$program" "$checkout" "$target_dir" "$cargo_home" "$(rustc --print sysroot)"
-    echo "$program"
+        # Addresses to adjust at the start in a compact list. Rust's own musl understands it, an old glibc does not.
+        if is_static "$1"; then flags+=" -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"; fi
+        export "CARGO_TARGET_${name^^}_RUSTFLAGS=$flags"
+        targets+=(--target "$1")
+        programs+=("$target_dir/$1/release/backup-sync-dropbox")
+        shift 2
+    done
+    cargo build --release --locked --bin backup-sync-dropbox "${targets[@]}" >&2
+    for program in "${programs[@]}"; do
+        if is_static "$(basename "${program%/release/*}")"; then check_static "$program"; fi
+        check_anonymous "$program" "$checkout" "$target_dir" "$cargo_home" "$(rustc --print sysroot)"
+        echo "$program"
+    done
 }
 
 check_static() {
@@ -135,48 +144,54 @@ check_anonymous() {
     done
 }
 
-# Built with the whole workspace selected, so that dependencies get the same features as in the tests
-# and are compiled once.
-sandbox_program() { cargo build --locked --workspace --bin "$1" >&2; }
+# The stand-ins, as a program. With the whole workspace selected, so that dependencies get the same features as in the
+# tests and are compiled once.
+build_sandbox() { cargo build --locked --workspace --bin sandbox --test stand_ins >&2; }
+
+# pack ZIP ARCHITECTURE=HOW=PATH...: the installable ZIP of this commit, with these programs.
+pack() {
+    local zip=$1 commit=unknown commit_time=315532800
+    shift
+    if git rev-parse HEAD >/dev/null 2>&1; then
+        commit=$(git rev-parse HEAD)
+        commit_time=$(git show -s --format=%ct HEAD)
+        [ -z "$(git status --porcelain)" ] || commit+=" with local changes"
+    fi
+    mkdir -p "$(dirname "$zip")"
+    "$sandbox" pack "$zip" "$commit" "$commit_time" "$@"
+    say "$zip ($(wc -c <"$zip") bytes)"
+}
 
 # package ZIP ARCHITECTURE...: builds the programs and packs them.
 package() {
     local zip=$1
     shift
     need_compiler
-    local commit=unknown commit_time=315532800
-    if git rev-parse HEAD >/dev/null 2>&1; then
-        commit=$(git rev-parse HEAD)
-        commit_time=$(git show -s --format=%ct HEAD)
-        [ -z "$(git status --porcelain)" ] || commit+=" with local changes"
-    fi
-
-    local programs=() architecture target compiler kind program
+    local entries=() targets=() architecture target compiler kind
     for architecture in x86_64 aarch64; do
         if [[ " $* " != *" $architecture "* ]]; then
-            programs+=("$architecture=skipped=not asked for")
+            entries+=("$architecture=skipped=not asked for")
             continue
         fi
         read -r target compiler <<<"$(choose_target "$architecture")"
         if [ -z "$target" ]; then
             say "$architecture: skipped: no Rust target or no cross compiler for it can be had on this machine"
-            programs+=("$architecture=skipped=no Rust target or no cross compiler for it on the building machine")
+            entries+=("$architecture=skipped=no Rust target or no cross compiler for it on the building machine")
             continue
         fi
-        say "$architecture: building for $target"
         kind=static
         if ! is_static "$target"; then
             kind="for the building machine alone"
             say "$architecture: neither for UISP's container nor for other machines: rustup's musl target or musl-tools cannot be had"
         fi
-        program=$(build_release "$target" "$compiler")
-        programs+=("$architecture=$kind, $target, $(rustc --version)=$program")
+        targets+=("$target" "$compiler")
+        entries+=("$architecture=$kind, $target, $(rustc --version)=$target_dir/$target/release/backup-sync-dropbox")
     done
-
-    sandbox_program pack
-    mkdir -p "$(dirname "$zip")"
-    "$target_dir/debug/pack" "$zip" "$commit" "$commit_time" "${programs[@]}"
-    say "$zip ($(wc -c <"$zip") bytes)"
+    [ ${#targets[@]} -gt 0 ] || fail "no program can be built for $*"
+    say "building for ${targets[*]}"
+    (build_release "${targets[@]}" >/dev/null)
+    build_sandbox
+    pack "$zip" "${entries[@]}"
 }
 
 # The ZIP for others: with static programs, or none at all.
@@ -189,10 +204,9 @@ package_for_others() {
 # What goes beside the ZIP to whoever gets it.
 papers() {
     local zip=$1
-    sandbox_program licences
     cargo build --locked --workspace --example manual >&2
     (
-        "$target_dir/debug/licences" sbom >"${zip%.zip}.cdx.json"
+        "$sandbox" licences sbom >"${zip%.zip}.cdx.json"
         cd "$(dirname "$zip")"
         "$target_dir/debug/examples/manual" . "$(git show -s --format=%cs HEAD 2>/dev/null)" |
             xargs sha256sum "$(basename "$zip")" "$(basename "${zip%.zip}.cdx.json")" >SHA256SUMS
@@ -204,18 +218,24 @@ export_plugin() {
     local folder=${1:-$checkout/dist}
     package_for_others "$checkout/dist/backup-sync-dropbox.zip"
     need_php || fail "the repository's checks need PHP (Debian: php-cli php-zip)"
-    sandbox_program export
     rm -rf "$folder/plugins/backup-sync-dropbox"
-    "$target_dir/debug/export" "$checkout/dist/backup-sync-dropbox.zip" "$folder/plugins"
+    "$sandbox" export "$checkout/dist/backup-sync-dropbox.zip" "$folder/plugins"
 }
 
-# Builds the package twice, the second time in another folder and from nothing, and compares the two.
+# Builds the package twice and compares the two.
 reproduce() {
-    local architecture first=$target_dir/package/first.zip there
-    architecture=$(uname -m)
-    package "$first" "$architecture"
+    local zip=$target_dir/package/first.zip
+    package "$zip" "$(uname -m)"
+    again_elsewhere "$zip" "$(uname -m)"
+}
+
+# again_elsewhere ZIP ARCHITECTURE...: builds that package again, in another folder and from nothing, and compares.
+again_elsewhere() {
+    local first=$1 scratch there
+    shift
     scratch=$(mktemp -d)
-    trap 'rm -rf "$scratch"' EXIT
+    # shellcheck disable=SC2064 # the folder of now
+    trap "rm -rf '$scratch'" EXIT
     there=$scratch/a/folder/of/another/name
     git clone --quiet "$checkout" "$there"
     # With what is not committed yet.
@@ -223,20 +243,18 @@ reproduce() {
     say "the same again in $there"
     (
         cd "$there"
-        mkdir -p target/debug
-        cp "$target_dir/debug/pack" target/debug/pack
-        sandbox_program() { :; }
+        build_sandbox() { :; }
         checkout=$there target_dir=$there/target
         export CARGO_TARGET_DIR=$target_dir
-        package "$scratch/second.zip" "$architecture"
+        package "$scratch/second.zip" "$@"
     )
     cmp "$first" "$scratch/second.zip" || fail "two builds of one commit differ"
     say "both builds gave the same bytes: $(sha256sum <"$first" | cut -d ' ' -f 1)"
 }
 
 licences() {
-    sandbox_program licences
-    "$target_dir/debug/licences" third-party >"$target_dir/THIRD-PARTY.md"
+    build_sandbox
+    "$sandbox" licences third-party >"$target_dir/THIRD-PARTY.md"
     mv "$target_dir/THIRD-PARTY.md" THIRD-PARTY.md
 }
 
@@ -258,18 +276,32 @@ sizes() {
         <<<"$spent"
 }
 
-run_tests() {
+# The ZIP with the program as it is compiled while working on it; prints its path.
+working_zip() {
+    local zip=$target_dir/package/working.zip
+    need_compiler
+    cargo build --locked --workspace --bins --test stand_ins >&2
+    pack "$zip" "$(uname -m)=a debug program=$target_dir/debug/backup-sync-dropbox"
+    echo "$zip"
+}
+
+need_test_tools() {
     need_compiler
     need_php || fail "the tests need PHP with its zip extension (Debian: php-cli php-zip)"
-    need_browser
     need_crash_tools
     require 'command -v unshare && command -v setpriv && command -v setarch' util-linux
     require 'command -v ip' iproute2
     # The page behind a web server as on a host; both programs are in folders that only root's path has.
     require 'ls /usr/sbin/php-fpm*' php-fpm
     require 'ls /usr/sbin/nginx' nginx
-    install 'command -v qemu-aarch64-static' qemu-user-static \
-        || say "no emulator to be had (Debian: qemu-user-static): the program for aarch64 is built, but not run"
+}
+
+# Most tests wait most of the time: for a clock, for a disk, for a browser.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
+
+run_tests() {
+    need_test_tools
+    need_browser
 
     say "syntax of the scripts"
     bash -n build.sh
@@ -280,59 +312,75 @@ run_tests() {
     cargo fmt --all --check
     cargo clippy --locked --workspace --all-targets -- -D warnings
 
-    local zip=$target_dir/package/backup-sync-dropbox.zip
-    package "$zip" x86_64 aarch64
-    reproduce
-
-    say "the demo, as a smoke test"
-    sandbox_program demo
-    "$target_dir/debug/demo" "$zip" </dev/null
-    emulated_demo "$zip"
-
     say "tests"
-    BACKUP_SYNC_ZIP=$zip cargo test --locked --workspace
+    cargo test --locked --workspace
 }
 
-# The same with the program for aarch64 out of the same ZIP, under an emulator in the place of this machine's own.
+# What only the programs of a release can show, and what takes long.
+run_release_tests() {
+    need_test_tools
+    install 'command -v qemu-aarch64-static' qemu-user-static \
+        || say "no emulator to be had (Debian: qemu-user-static): the program for aarch64 is built, but not run"
+
+    local zip=$target_dir/package/backup-sync-dropbox.zip first=$target_dir/package/first.zip again
+    package "$zip" x86_64 aarch64
+    package "$first" "$(uname -m)"
+    say "building the tests"
+    cargo test --locked --workspace --no-run
+
+    # Beside tests that mostly wait. A process group of its own, so that it does not outlive this script.
+    set -m
+    again_elsewhere "$first" "$(uname -m)" >"${first%.zip}.log" 2>&1 </dev/null &
+    again=$!
+    set +m
+    # shellcheck disable=SC2064 # the process of now
+    trap "kill -- -$again 2>/dev/null || true" EXIT
+    say "the release programs"
+    BACKUP_SYNC_ZIP=$zip cargo test --locked --test release
+    emulated_demo "$zip"
+    say "what takes long: kills at every system call, faults that last"
+    cargo test --locked --test program -- --ignored
+    say "the package, built again elsewhere"
+    wait "$again" || { cat "${first%.zip}.log" >&2; fail "the second build failed, or gave other bytes"; }
+    tail -n 1 "${first%.zip}.log"
+}
+
+# The demo, with the program for aarch64 under an emulator in the place of this machine's own.
 emulated_demo() {
-    local zip=$1 folder=$target_dir/package/emulated
+    local folder=$target_dir/package/emulated
     if [ "$(uname -m)" = aarch64 ] || ! command -v qemu-aarch64-static >/dev/null; then return 0; fi
     mkdir -p "$folder"
     if ! php -r '$zip = new ZipArchive; $zip->open($argv[1]); $program = $zip->getFromName("bin/aarch64/backup-sync-dropbox");
-        exit($program !== false && file_put_contents($argv[2], $program) ? 0 : 1);' "$zip" "$folder/program"; then
+        exit($program !== false && file_put_contents($argv[2], $program) ? 0 : 1);' "$1" "$folder/program"; then
         say "no program for aarch64 in the ZIP: its demo is left out"
         return 0
     fi
     printf '#!/bin/sh\nexec qemu-aarch64-static "%s" "$@"\n' "$folder/program" >"$folder/emulated"
     chmod +x "$folder/program" "$folder/emulated"
-    "$target_dir/debug/pack" "$folder/emulated.zip" emulated 315532800 \
+    pack "$folder/emulated.zip" \
         "$(uname -m)=the program for aarch64, emulated=$folder/emulated" "aarch64=skipped=it is in the place of the other"
     say "the demo, with the program for aarch64 under an emulator"
-    "$target_dir/debug/demo" "$folder/emulated.zip" </dev/null
+    "$sandbox" demo "$folder/emulated.zip" </dev/null
 }
 
 demo() {
-    need_compiler
     need_php || say "PHP cannot be had here: the demo starts the program directly"
     if [ "${1:-}" = --serve ]; then
         install 'php-cgi -v' php-cgi || say "php-cgi cannot be had here: the demo asks the program for its page directly"
     fi
-    local zip=$target_dir/package/backup-sync-dropbox.zip
-    package "$zip" "$(uname -m)"
-    sandbox_program demo
+    local zip
+    zip=$(working_zip)
     say "demo"
-    "$target_dir/debug/demo" "$zip" "$@"
+    "$sandbox" demo "$zip" "$@"
 }
 
 pictures() {
-    need_compiler
     need_php || fail "the pictures need PHP with its zip extension (Debian: php-cli php-zip)"
     need_browser
-    local zip=$target_dir/package/backup-sync-dropbox.zip
-    package "$zip" "$(uname -m)"
-    sandbox_program pictures
+    local zip
+    zip=$(working_zip)
     say "pictures"
-    "$target_dir/debug/pictures" "$zip" tests/program/browser "$target_dir/tmp/browser-venv" docs/pictures
+    "$sandbox" pictures "$zip" tests/program/browser "$target_dir/tmp/browser-venv" docs/pictures
 }
 
 bench() {
@@ -345,9 +393,9 @@ bench() {
     # not slow the program down; without LTO, as that would take minutes and give nothing.
     env "CC_${target//-/_}=$compiler" RUSTFLAGS="-C target-feature=+crt-static" \
         CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 \
-        cargo build --locked --profile bench --package sandbox --bin bench --target "$target" >&2
+        cargo build --locked --profile bench --package sandbox --bin sandbox --target "$target" >&2
     say "bench"
-    "$target_dir/$target/release/bench" "$program" "$@"
+    "$target_dir/$target/release/sandbox" bench "$program" "$@"
 }
 
 need_crash_tools() {
@@ -399,6 +447,7 @@ soak() {
 case ${1:-help} in
     demo) demo "${@:2}" ;;
     test) run_tests ;;
+    release-test) run_release_tests ;;
     pictures) pictures ;;
     bench) bench "${@:2}" ;;
     fuzz) fuzz "${@:2}" ;;

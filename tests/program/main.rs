@@ -13,6 +13,7 @@ mod commands;
 mod conformance;
 mod contract;
 mod crash;
+mod demo;
 mod faults;
 mod folder;
 mod hostile;

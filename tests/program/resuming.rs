@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A world with one large backup and nothing in Dropbox.
 fn large_world(size: u64) -> World {
-    let world = World::authorized();
+    let world = World::authorized().moving_much();
     world.uisp.add(Backup::numbered(1, size));
     world
 }

@@ -3,11 +3,12 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::time::Duration;
 use std::{fs, io};
 
 use sandbox::dropbox::{Dropbox, DropboxOptions};
+use sandbox::host::package::{Package, Program};
 use sandbox::http::{Handler, Head, Request, Response, Server, ServerOptions, TestCa, TlsConfig};
 use sandbox::uisp::{Backup, Uisp, UispOptions};
 use serde_json::{Value, json};
@@ -23,12 +24,50 @@ pub struct World {
     folder: tempfile::TempDir,
     /// How many times faster than the wall's clock the program's runs.
     clock_speed: u32,
+    _permit: Option<Permit>,
 }
 
 /// Waits between tries pass quickly; nothing here measures time. A small request still has a second.
 const CLOCK_SPEED: u32 = 100;
 /// The same for runs that move so many megabytes that a busy machine takes long for them.
 const CALM_CLOCK_SPEED: u32 = 10;
+
+/// There are more test threads than processors, because most tests wait. Those that move much do not: one at a time.
+static MOVERS: Permits = Permits::new(1);
+
+/// A number of things that may go on at once.
+pub struct Permits {
+    left: Mutex<usize>,
+    returned: Condvar,
+}
+
+/// One of them; it is returned when dropped.
+pub struct Permit(&'static Permits);
+
+impl Permits {
+    /// So many.
+    pub const fn new(number: usize) -> Self {
+        Self {
+            left: Mutex::new(number),
+            returned: Condvar::new(),
+        }
+    }
+
+    /// Waits for one.
+    pub fn permit(&'static self) -> Permit {
+        let left = self.left.lock().unwrap();
+        let mut left = self.returned.wait_while(left, |left| *left == 0).unwrap();
+        *left -= 1;
+        Permit(self)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *self.0.left.lock().unwrap() += 1;
+        self.0.returned.notify_one();
+    }
+}
 
 /// How long a test waits for what must happen; passing is a failure, so it is long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -92,6 +131,7 @@ impl World {
             ca,
             folder,
             clock_speed: CLOCK_SPEED,
+            _permit: None,
         };
         let ucrm = json!({"unmsLocalUrl": world.uisp.local_url(), "pluginId": 1});
         fs::write(world.root().join("ucrm.json"), ucrm.to_string()).unwrap();
@@ -99,10 +139,18 @@ impl World {
         world
     }
 
-    /// The same world for runs that move much.
+    /// The same world for runs that move so much that the usual clock would be too fast.
     pub fn calm(self) -> Self {
         Self {
             clock_speed: CALM_CLOCK_SPEED,
+            ..self.moving_much()
+        }
+    }
+
+    /// The same world for runs that move much on the usual clock.
+    pub fn moving_much(self) -> Self {
+        Self {
+            _permit: Some(MOVERS.permit()),
             ..self
         }
     }
@@ -369,4 +417,24 @@ pub fn stranger(address: Ipv4Addr, tls: Option<TlsConfig>) -> Server {
         ..ServerOptions::default()
     };
     Server::start(options, Arc::new(Stranger)).unwrap()
+}
+
+/// The installable ZIP with the program under test, made once.
+pub fn working_zip() -> &'static Path {
+    static ZIP: LazyLock<PathBuf> = LazyLock::new(|| {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("working.zip");
+        let package = Package {
+            checkout: env!("CARGO_MANIFEST_DIR").into(),
+            commit: "test".to_owned(),
+            commit_time: 1_795_306_485,
+            programs: vec![Program::Built {
+                architecture: std::env::consts::ARCH.to_owned(),
+                how: "a debug program".to_owned(),
+                path: env!("CARGO_BIN_EXE_backup-sync-dropbox").into(),
+            }],
+        };
+        package.write(&path).unwrap();
+        path
+    });
+    &ZIP
 }

@@ -74,26 +74,31 @@ fn kill_at_every_change(scenario: Scenario, kills_min: usize) {
 }
 
 #[test]
+#[ignore = "long; part of ./build.sh release-test"]
 fn at_every_change_on_disk_of_a_setup_with_secret() {
     kill_at_every_change(scenario::SETUP, 30);
 }
 
 #[test]
+#[ignore = "long; part of ./build.sh release-test"]
 fn at_every_change_on_disk_of_a_setup_with_pkce() {
     kill_at_every_change(scenario::SETUP_PKCE, 30);
 }
 
 #[test]
+#[ignore = "long; part of ./build.sh release-test"]
 fn at_every_change_on_disk_of_a_takeover() {
     kill_at_every_change(scenario::TAKEOVER, 25);
 }
 
 #[test]
+#[ignore = "long; part of ./build.sh release-test"]
 fn at_every_change_on_disk_of_changes() {
     kill_at_every_change(scenario::CHANGES, 25);
 }
 
 #[test]
+#[ignore = "long; part of ./build.sh release-test"]
 fn at_every_change_on_disk_of_a_confirmed_clean_up() {
     kill_at_every_change(scenario::CLEANUP, 20);
 }
@@ -117,6 +122,7 @@ fn fail_from_every_change_on(scenario: Scenario, calls: &str, error: &str) {
 }
 
 #[test]
+#[ignore = "long; part of ./build.sh release-test"]
 fn a_disk_that_is_full_from_any_change_on() {
     for scenario in [scenario::SETUP, scenario::SETUP_PKCE, scenario::CHANGES] {
         fail_from_every_change_on(scenario, "write,rename,renameat,mkdir", "ENOSPC");
@@ -124,6 +130,7 @@ fn a_disk_that_is_full_from_any_change_on() {
 }
 
 #[test]
+#[ignore = "long; part of ./build.sh release-test"]
 fn a_disk_that_cannot_sync_from_any_change_on() {
     for scenario in [scenario::SETUP, scenario::CLEANUP] {
         fail_from_every_change_on(scenario, "fsync,fdatasync", "EIO");

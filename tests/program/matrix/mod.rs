@@ -17,10 +17,9 @@ mod table;
 use expectation::Cell;
 use faults::FAULTS;
 use requests::Kind;
-use table::{Row, Sheet};
+use table::{Row, Sheet, Stay};
 
-#[test]
-fn every_request_meets_every_fault() {
+fn faults() -> Sheet {
     let mut sheet = Sheet::new("Fault matrix", Kind::ALL.map(Kind::heading).to_vec());
     for fault in FAULTS {
         let cells = Kind::ALL.map(|kind| faults::cells(fault, kind));
@@ -30,28 +29,59 @@ fn every_request_meets_every_fault() {
     sheet.add(Row::new("the host goes away", leaving.to_vec()));
     let broken = Kind::ALL.map(hosts::broken_expiry);
     sheet.add(Row::new("401 expired, truncated", broken.to_vec()));
-    sheet.fill();
+    sheet
 }
 
-#[test]
-fn every_refusal_that_dropbox_knows() {
+fn refusals() -> Sheet {
     let mut sheet = Sheet::new("Refusals that Dropbox documents", vec!["outcome".into()]);
     for refusal in refusals::all() {
         let name = format!("{}: {}", refusal.kind.name(), refusal.name);
         sheet.add(Row::new(&name, vec![refusals::cells(&refusal)]));
     }
-    sheet.fill();
+    sheet
 }
 
-#[test]
-fn hosts_that_are_not_there_or_not_themselves() {
+fn whole_hosts() -> Sheet {
     let hosts = hosts::Host::ALL;
     let mut sheet = Sheet::new("Whole hosts", hosts.map(hosts::Host::heading).to_vec());
     for trouble in hosts::Trouble::ALL {
         let cells = hosts.map(|host| hosts::cells(trouble, host));
         sheet.add(Row::new(trouble.name(), cells.to_vec()));
     }
-    sheet.fill();
+    sheet
+}
+
+#[test]
+fn every_request_meets_every_fault() {
+    faults().fill(Stay::Once);
+}
+
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn every_request_meets_every_fault_that_lasts() {
+    faults().fill(Stay::Lasting);
+}
+
+#[test]
+fn every_refusal_that_dropbox_knows() {
+    refusals().fill(Stay::Once);
+}
+
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn every_refusal_that_dropbox_knows_and_that_lasts() {
+    refusals().fill(Stay::Lasting);
+}
+
+#[test]
+fn hosts_that_are_not_there_or_not_themselves() {
+    whole_hosts().fill(Stay::Once);
+}
+
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn hosts_that_never_come_back_or_to_themselves() {
+    whole_hosts().fill(Stay::Lasting);
 }
 
 /// Cells of one place in a table.

@@ -9,9 +9,20 @@ use super::Place;
 use super::expectation::Cell;
 use super::requests::Kind;
 use super::scene::Scene;
+use crate::support::Permits;
 
-/// Runs at a time. Most of them wait most of the time.
+/// Runs at a time, in all tables together. Most of them wait most of the time.
 const WORKERS: usize = 8;
+static RUNS: Permits = Permits::new(WORKERS);
+
+/// How long a fault stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// It strikes one request.
+    Once,
+    /// It strikes every one from the first on.
+    Lasting,
+}
 
 /// A row of a table.
 pub struct Row {
@@ -63,12 +74,12 @@ impl Sheet {
         self.rows.push(row);
     }
 
-    /// Runs all cells and prints the table.
+    /// Runs all cells whose fault stays like this, and prints the table.
     ///
     /// # Panics
     /// If a cell did not come to what it should.
-    pub fn fill(&self) {
-        let queue = Mutex::new(self.series());
+    pub fn fill(&self, stay: Stay) {
+        let queue = Mutex::new(self.series(stay));
         let results = Mutex::new(Results::new());
         std::thread::scope(|scope| {
             for _ in 0..WORKERS {
@@ -83,7 +94,7 @@ impl Sheet {
             }
         });
         let results = results.into_inner().unwrap();
-        self.print(&results);
+        self.print(stay, &results);
         let failures: Vec<String> = results.into_values().filter_map(Result::err).collect();
         let texts = failures.join("\n\n");
         assert!(
@@ -93,21 +104,18 @@ impl Sheet {
         );
     }
 
-    /// All cells, in series of one kind of request and one duration.
-    fn series(&self) -> Vec<Series> {
+    /// The cells, in series of one kind of request.
+    fn series(&self, stay: Stay) -> Vec<Series> {
         let only = std::env::var("MATRIX_ONLY").unwrap_or_default();
         let mut series: Vec<Series> = Vec::new();
         for (row, places) in self.rows.iter().enumerate() {
             for (column, place) in places.places.iter().enumerate() {
                 for (index, cell) in place.iter().flatten().enumerate() {
-                    if !cell.name.contains(&only) {
+                    if cell.lasting != (stay == Stay::Lasting) || !cell.name.contains(&only) {
                         continue;
                     }
                     let entry = ((row, column, index), cell.clone());
-                    let is_mate = |series: &&mut Series| {
-                        series.kind == cell.kind && series.cells[0].1.lasting == cell.lasting
-                    };
-                    match series.iter_mut().find(is_mate) {
+                    match series.iter_mut().find(|series| series.kind == cell.kind) {
                         Some(series) => series.cells.push(entry),
                         None => series.push(Series {
                             kind: cell.kind,
@@ -117,12 +125,10 @@ impl Sheet {
                 }
             }
         }
-        // What lasts takes longest, and is taken first, from the end.
-        series.sort_by_key(|series| series.cells[0].1.lasting);
         series
     }
 
-    fn print(&self, results: &Results) {
+    fn print(&self, stay: Stay, results: &Results) {
         let mut reasons: Vec<&str> = Vec::new();
         let mut lines = Vec::new();
         for (row, places) in self.rows.iter().enumerate() {
@@ -137,15 +143,14 @@ impl Sheet {
                         format!("({})", note.unwrap_or_default() + 1)
                     }
                     Ok(cells) => {
-                        let texts = (0..cells.len()).map(|index| {
-                            match results.get(&(row, column, index)) {
-                                Some(Ok(())) => "ok",
-                                Some(Err(_)) => "FAILED",
-                                // Left out by `MATRIX_ONLY`.
-                                None => "-",
-                            }
-                        });
-                        texts.collect::<Vec<_>>().join(" ")
+                        let result = |index| results.get(&(row, column, index));
+                        match (0..cells.len()).find_map(result) {
+                            Some(Ok(())) => "ok",
+                            Some(Err(_)) => "FAILED",
+                            // Left out by `MATRIX_ONLY`, or with no such cell.
+                            None => "-",
+                        }
+                        .to_owned()
                     }
                 });
             }
@@ -158,10 +163,7 @@ impl Sheet {
             texts.unwrap_or(0).max(longest(&self.columns[column]))
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        say(&format!(
-            "\n{} (each cell: the fault once, the fault lasting)\n",
-            self.title
-        ));
+        say(&format!("\n{}, {stay:?}\n", self.title));
         let words: Vec<Vec<&str>> = self
             .columns
             .iter()
@@ -205,6 +207,7 @@ fn play(series: Series) -> Results {
     let kind = series.kind;
     let mut scene = None;
     let play = |(index, cell): (Index, Cell)| {
+        let _permit = RUNS.permit();
         let played = catch_unwind(AssertUnwindSafe(|| {
             scene.get_or_insert_with(|| Scene::new(kind)).play(&cell);
         }));

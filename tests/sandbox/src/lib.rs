@@ -1,4 +1,5 @@
 //! Stand-ins for the systems around the plugin. Shares no code with the shipped binary.
+pub mod bench;
 pub mod demo;
 pub mod dropbox;
 pub mod host;

@@ -3,6 +3,7 @@
 
 mod backstage;
 mod scenes;
+pub mod walk;
 pub mod world;
 
 use std::io::{self, Read as _};

@@ -506,11 +506,12 @@ impl Folder {
             (None, Some(_)) => return Err(nested("path_lookup", tag("not_file"))),
             _ => {}
         }
-        let folder = key(&entry.path);
-        let gone: Vec<String> = self
-            .entries
-            .keys()
-            .filter(|key| **key == folder || is_below(key, &folder, true))
+        let own = key(&entry.path);
+        // What is below has the path as its beginning; the whole tree would be long to search.
+        let beginning = self.entries.range(own.clone()..).map(|(key, _)| key);
+        let gone: Vec<String> = beginning
+            .take_while(|key| key.starts_with(&own))
+            .filter(|key| **key == own || is_below(key, &own, true))
             .cloned()
             .collect();
         for key in gone {

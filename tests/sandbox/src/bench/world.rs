@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::dropbox::{Dropbox, DropboxOptions};
+use crate::http::{Link, TestCa};
+use crate::uisp::{Backup, Uisp, UispOptions};
 use anyhow::{Result, ensure};
-use sandbox::dropbox::{Dropbox, DropboxOptions};
-use sandbox::http::{Link, TestCa};
-use sandbox::uisp::{Backup, Uisp, UispOptions};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use super::world::{APP_KEY, World, authorization_link, megabytes};
+use crate::host::Plugin;
+use crate::http::Exchange;
+use crate::uisp::{Backup, RawAnswer};
 use anyhow::{Context, Result, ensure};
-use sandbox::demo::world::{APP_KEY, World, authorization_link, megabytes};
-use sandbox::host::Plugin;
-use sandbox::http::Exchange;
-use sandbox::uisp::{Backup, RawAnswer};
 
 const MIB: u64 = 1024 * 1024;
 

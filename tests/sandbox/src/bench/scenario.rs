@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use crate::uisp::Backup;
 use anyhow::{Context, Result};
-use sandbox::uisp::Backup;
 
-use crate::bare::Order;
-use crate::evenness::{Evenness, Recording};
-use crate::measure::{Cost, measure, own_cpu_seconds};
-use crate::timeline::Timeline;
-use crate::world::{Line, World};
+use super::bare::Order;
+use super::evenness::{Evenness, Recording};
+use super::measure::{Cost, measure, own_cpu_seconds};
+use super::timeline::Timeline;
+use super::world::{Line, World};
 
 /// What the measured run has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,7 +210,9 @@ impl Bench<'_> {
         let world = World::new(line, self.has_tls, backups)?;
         let order = Order::of(&world, backups);
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("copy").arg(serde_json::to_string(&order)?);
+        command
+            .args(["bench", "copy"])
+            .arg(serde_json::to_string(&order)?);
         let cost = measure(&command)?;
         world.check(hashes)?;
         Ok(cost)

@@ -5,8 +5,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sandbox::dropbox::Dropbox;
-use sandbox::http::Traffic;
+use crate::dropbox::Dropbox;
+use crate::http::Traffic;
 
 /// How often the received bytes are counted.
 const EVERY: Duration = Duration::from_millis(50);

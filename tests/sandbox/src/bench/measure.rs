@@ -1,14 +1,13 @@
 //! Runs a program and reads its cost from the kernel's accounting.
 //!
-//! The program is started by a small process of its own, `bench measure PROGRAM...`, for two reasons: with one
+//! The program is started by a small process of its own, `sandbox bench measure PROGRAM...`, for two reasons: with one
 //! child only, `RUSAGE_CHILDREN` is that child's account; and the kernel counts against a child what its parent
 //! had in memory when it started it, so the parent has to be smaller than the program.
 
-use std::ffi::OsString;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 use serde::{Deserialize, Serialize};
@@ -31,7 +30,7 @@ pub struct Cost {
 pub fn measure(command: &Command) -> Result<Cost> {
     let mut measuring = Command::new(std::env::current_exe()?);
     measuring
-        .arg("measure")
+        .args(["bench", "measure"])
         .arg(command.get_program())
         .args(command.get_args())
         .env_clear()
@@ -55,19 +54,19 @@ pub fn measure(command: &Command) -> Result<Cost> {
 ///
 /// # Errors
 /// When it cannot be started, or ends with another exit code than 0.
-pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
-    let program = arguments
-        .next()
-        .context("usage: bench measure PROGRAM...")?;
+pub fn run(command: &[String]) -> Result<()> {
+    let [program, arguments @ ..] = command else {
+        bail!("usage: sandbox bench measure PROGRAM...");
+    };
     let begun = Instant::now();
-    let status = Command::new(&program)
+    let status = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()
-        .with_context(|| format!("{}", program.display()))?;
+        .with_context(|| program.clone())?;
     let wall_seconds = begun.elapsed().as_secs_f64();
-    ensure!(status.success(), "{}: {status}", program.display());
+    ensure!(status.success(), "{program}: {status}");
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let cost = Cost {
         wall_seconds,

@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::machine;
-use crate::scenario::{Measured, Scenario};
-use crate::world::{Line, SHAPED_BYTES_PER_SECOND};
+use super::machine;
+use super::scenario::{Measured, Scenario};
+use super::world::{Line, SHAPED_BYTES_PER_SECOND};
 
 /// What was measured so far.
 #[derive(Default)]

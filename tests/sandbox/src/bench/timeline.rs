@@ -6,8 +6,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sandbox::dropbox::Dropbox;
-use sandbox::http::{Exchange, Traffic};
+use crate::dropbox::Dropbox;
+use crate::http::{Exchange, Traffic};
 
 /// One line of the timeline.
 const SLOT: Duration = Duration::from_millis(100);

@@ -4,23 +4,22 @@
 //! the program sends, over as many connections. It hashes, checks, retries and remembers nothing.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::uisp::Backup;
 use anyhow::{Context, Result, anyhow, ensure};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
-use sandbox::uisp::Backup;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::world::World;
+use super::world::World;
 
 /// Connections to Dropbox, as the program has.
 const LANES: usize = 8;
@@ -66,13 +65,12 @@ impl Order {
     }
 }
 
-/// Carries out the order in the first argument.
+/// Carries out an order.
 ///
 /// # Errors
 /// Whatever goes wrong ends the copy.
-pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
-    let order = arguments.next().context("usage: bench copy ORDER")?;
-    let order: Order = serde_json::from_str(&order.to_string_lossy())?;
+pub fn run(order: &str) -> Result<()> {
+    let order: Order = serde_json::from_str(order)?;
     let tls = order.ca_path.as_deref().map(trusting).transpose()?;
     let upload = || Client::connect(&order.content_url, tls.as_ref());
 
@@ -366,8 +364,8 @@ fn trusting(ca_path: &Path) -> Result<Arc<ClientConfig>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::world::Line;
     use super::*;
-    use crate::world::Line;
 
     #[test]
     fn every_size_arrives() {
@@ -380,7 +378,7 @@ mod tests {
             let world = World::new(Line::Loopback, has_tls, &backups).unwrap();
             let order = Order::of(&world, &backups);
             let order = serde_json::to_string(&order).unwrap();
-            run([OsString::from(order)].into_iter()).unwrap();
+            run(&order).unwrap();
             let hashes = backups
                 .iter()
                 .map(|backup| (backup.id.clone(), backup.content_hash()));

@@ -1,4 +1,4 @@
-//! `bench PROGRAM`: what runs of the program cost, against the stand-ins, on two lines. Called by `build.sh bench`.
+//! `sandbox bench PROGRAM`: what runs of the program cost, against the stand-ins, on two lines. Called by `build.sh bench`.
 //!
 //! It asserts that every mirror is right, and nothing about time. The method is described in
 //! `docs/benchmarks.md`.
@@ -13,20 +13,14 @@ mod timeline;
 mod world;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use report::Report;
 use scenario::{Bench, Scenario};
 use world::Line;
 
-/// The program's own allocator, or the bare copy loop would be slower than it has to be.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
-
 const USAGE: &str = "\
-usage: bench PROGRAM [OPTION...]
+usage: sandbox bench PROGRAM [OPTION...]
   --repeat N   runs of each scenario; the median is shown (default: 3)
   --large      also one backup of 8 GiB, once
   --plain      HTTP instead of HTTPS to the Dropbox stand-in
@@ -34,21 +28,16 @@ usage: bench PROGRAM [OPTION...]
   --timeline   also shows what each tenth of a second was spent on, in each scenario's last run
   --markdown   prints the report for docs/benchmarks.md";
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1).peekable();
-    let first = arguments.peek().and_then(|first| first.to_str());
-    // The two helpers are this program itself, so that there is one program to build.
-    let outcome = match first {
-        Some("measure") => measure::run(arguments.skip(1)),
-        Some("copy") => bare::run(arguments.skip(1)),
-        _ => run(),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("bench: {error:#}");
-            ExitCode::FAILURE
-        }
+/// Carries out `bench` with its arguments.
+///
+/// # Errors
+/// Something cannot be measured, or a mirror is not what it should be.
+pub fn run(arguments: &[String]) -> Result<()> {
+    match arguments {
+        // The two helpers are this program itself, so that there is one program to build.
+        [first, rest @ ..] if first == "measure" => measure::run(rest),
+        [first, order] if first == "copy" => bare::run(order),
+        _ => measure_all(&options(arguments)?),
     }
 }
 
@@ -62,7 +51,7 @@ struct Options {
     is_markdown: bool,
 }
 
-fn options() -> Result<Options> {
+fn options(arguments: &[String]) -> Result<Options> {
     let mut options = Options {
         program: PathBuf::new(),
         repeat: 3,
@@ -72,14 +61,14 @@ fn options() -> Result<Options> {
         has_timeline: false,
         is_markdown: false,
     };
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().context(USAGE);
         match argument.as_str() {
             "--repeat" => options.repeat = value()?.parse::<usize>()?.max(1),
             "--large" => options.is_large = true,
             "--plain" => options.is_plain = true,
-            "--only" => options.only = value()?,
+            "--only" => options.only.clone_from(value()?),
             "--timeline" => options.has_timeline = true,
             "--markdown" => options.is_markdown = true,
             path if !path.starts_with('-') => options.program = path.into(),
@@ -96,8 +85,7 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-fn run() -> Result<()> {
-    let options = options()?;
+fn measure_all(options: &Options) -> Result<()> {
     let bench = Bench {
         program: &options.program,
         has_tls: !options.is_plain,
