@@ -294,6 +294,7 @@ need_test_tools() {
     # The page behind a web server as on a host; both programs are in folders that only root's path has.
     require 'ls /usr/sbin/php-fpm*' php-fpm
     require 'ls /usr/sbin/nginx' nginx
+    install 'command -v mandoc' mandoc || say "no mandoc to be had: nothing reads the man page"
 }
 
 # Most tests wait most of the time: for a clock, for a disk, for a browser.

@@ -147,6 +147,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_tells_when_its_backup_was_made() {
+        let naming = Naming::Dated("America/Caracas".parse().unwrap());
+        let name = "unms-backup-20201204-1328_a.unms";
+        assert_eq!(naming.time_in(name), "2020-12-04T17:28:00Z".parse().ok());
+        assert_eq!(naming.time_in("unms-backup-20201204-1328_a.uisp"), None);
+        assert_eq!(Naming::Paths.time_in(name), None);
+    }
+
+    #[test]
     fn names_that_nearly_match_are_foreign() {
         for name in [
             "",
