@@ -184,3 +184,131 @@ impl Reason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::backup_id::Version;
+
+    fn time() -> DateTime<Utc> {
+        "2026-11-21T23:30:00Z".parse().unwrap()
+    }
+
+    /// A row with a file and a backup of these lengths.
+    fn row(file: Option<u64>, backup: Option<u64>, decision: Decision) -> Row {
+        let id = BackupId::of_path("a.sql").unwrap();
+        Row {
+            name: "a.sql".into(),
+            id: Some(id.clone()),
+            backup: backup.map(|bytes| Backup {
+                id,
+                finished: true,
+                created_at: time(),
+                version: Some(Version {
+                    bytes,
+                    modified_at: time(),
+                }),
+                is_from_the_future: false,
+                has_failed: false,
+            }),
+            file: file.map(|size| FileMetadata {
+                rev: "1".into(),
+                size,
+                content_hash: None,
+                server_modified: None,
+            }),
+            verified_at: None,
+            decision,
+        }
+    }
+
+    #[test]
+    fn a_row_is_gone_when_neither_end_has_anything() {
+        for (file, backup, is_gone) in [
+            (None, None, true),
+            (Some(1), None, false),
+            (None, Some(1), false),
+            (Some(1), Some(1), false),
+        ] {
+            let row = row(file, backup, Decision::Mirrored);
+            assert_eq!(row.is_gone(), is_gone, "{file:?} {backup:?}");
+            assert_eq!(row.finished(), row.backup.as_ref());
+        }
+        let mut unfinished = row(None, Some(1), Decision::Wait);
+        unfinished.backup.as_mut().unwrap().finished = false;
+        assert_eq!(unfinished.finished(), None);
+    }
+
+    #[test]
+    fn a_backup_of_less_than_half_its_earlier_length_has_shrunk_suddenly() {
+        let outdated = Decision::Replace(Provenance::Outdated);
+        for (before, after, is_sudden) in [
+            (100, 49, true),
+            (100, 50, false),
+            (3, 1, true),
+            (3, 2, false),
+            (1, 0, true),
+            (0, 0, false),
+        ] {
+            let told = row(Some(before), Some(after), outdated).sudden_shrink();
+            assert_eq!(told, is_sudden.then_some((before, after)));
+        }
+        for other in [
+            Decision::Replace(Provenance::Changed),
+            Decision::Compare(Provenance::Outdated),
+        ] {
+            let told = row(Some(100), Some(1), other).sudden_shrink();
+            assert_eq!(told, None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn every_decision_and_reason_is_told_from_the_others() {
+        let reasons = [
+            Reason::ListUnfit,
+            Reason::Unfinished,
+            Reason::Duplicate,
+            Reason::Doubtful,
+            Reason::NeverSeen,
+            Reason::Awaited,
+            Reason::RetainedUntil(time()),
+            Reason::OnHold,
+        ];
+        let explained = [
+            Decision::Upload,
+            Decision::Replace(Provenance::Changed),
+            Decision::Compare(Provenance::Unknown),
+            Decision::Delete {
+                missing_since: time(),
+            },
+            Decision::Refuse,
+        ];
+        let plain = [Decision::Mirrored, Decision::Wait, Decision::Foreign];
+
+        let decisions = explained.iter().chain(&plain);
+        let words: BTreeSet<&str> = decisions.map(|decision| decision.word()).collect();
+        assert_eq!(words.len(), explained.len() + plain.len());
+        assert!(!words.contains(Decision::Keep(Reason::OnHold).word()));
+        let words: BTreeSet<&str> = reasons.iter().map(|reason| reason.word()).collect();
+        assert_eq!(words.len(), reasons.len());
+
+        let zone: Zone = "Europe/Vienna".parse().unwrap();
+        let mut texts = BTreeSet::new();
+        let kept = reasons.map(Decision::Keep);
+        let outdated = Decision::Replace(Provenance::Outdated);
+        for decision in explained.iter().chain(&kept).chain([&outdated]) {
+            let text = decision.reason(zone).unwrap();
+            let is_dated = matches!(
+                decision,
+                Decision::Delete { .. } | Decision::Keep(Reason::RetainedUntil(_))
+            );
+            assert_eq!(text.contains("2026-11-22 00:30"), is_dated, "{text}");
+            assert!(texts.insert(text), "{decision:?}");
+        }
+        for decision in plain {
+            assert_eq!(decision.reason(zone), None);
+        }
+    }
+}
