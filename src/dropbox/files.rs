@@ -286,7 +286,7 @@ impl Dropbox {
             return Ok(false);
         }
         let answer = self.rpc(ROUTE, &json!({"entries": [{"path": path}]}))?;
-        let answer = self.wait_for_job(ROUTE, answer)?;
+        let answer = self.wait_for_job(ROUTE, "files/delete_batch/check", answer)?;
         let entry = &answer["entries"][0];
         match entry_tag(entry) {
             "success" => Ok(true),

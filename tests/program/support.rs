@@ -349,11 +349,6 @@ impl Running {
         send_signal(self.0.id(), name);
     }
 
-    /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-
     /// Waits for its end and returns the exit code; `None` after a signal.
     pub fn wait(self) -> Option<i32> {
         finished(self.0).status.code()
