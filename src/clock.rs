@@ -108,6 +108,17 @@ impl Stop {
         }
     }
 
+    /// The same for a part of a run that it can do without: it is over after `limit` at the latest.
+    #[must_use]
+    pub fn for_at_most(&self, limit: Duration) -> Self {
+        let over_after = self.age().saturating_add(limit);
+        Self {
+            wind_down_after: self.wind_down_after.min(over_after),
+            stop_after: self.stop_after.min(over_after),
+            ..self.clone()
+        }
+    }
+
     /// How long the run has been going on.
     pub fn age(&self) -> Duration {
         self.age.elapsed()

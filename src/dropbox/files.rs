@@ -24,8 +24,14 @@ const PAGES_MAX: usize = 1000;
 const POLL_FIRST: Duration = Duration::from_millis(200);
 /// Longest wait between two questions about a background job.
 const POLL_MAX: Duration = Duration::from_secs(10);
+/// A look for one file may take so long.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// Describes what is at a path.
+const METADATA: &str = "files/get_metadata";
 /// Commits closed sessions.
 const FINISH: &str = "files/upload_session/finish_batch_v2";
+/// Asks about a job of deletions.
+const DELETE_CHECK: &str = "files/delete_batch/check";
 /// Asks about a job of commits.
 const FINISH_CHECK: &str = "files/upload_session/finish_batch/check";
 
@@ -205,12 +211,9 @@ impl Dropbox {
     /// # Errors
     /// [`Error`].
     pub fn file_metadata(&self, path: &str) -> Result<Option<FileMetadata>, Error> {
-        const ROUTE: &str = "files/get_metadata";
-        match self.rpc::<WireEntry>(ROUTE, &json!({"path": path})) {
-            Ok(entry) => entry.into_file(ROUTE),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        // Nobody is held up for long: there is a way on without the answer.
+        let stop = self.stop.for_at_most(LOOK_PATIENCE);
+        with_retry(&stop, METADATA, || self.look_at_file(path))
     }
 
     /// Has Dropbox copy the file at `from` to `to`, where nothing may be. A copy that is there already, because
@@ -253,9 +256,8 @@ impl Dropbox {
     /// # Errors
     /// [`Error`].
     pub fn look_at_file(&self, path: &str) -> Result<Option<FileMetadata>, Error> {
-        const ROUTE: &str = "files/get_metadata";
-        match self.rpc_once::<WireEntry>(ROUTE, &json!({"path": path})) {
-            Ok(entry) => entry.into_file(ROUTE),
+        match self.rpc_once::<WireEntry>(METADATA, &json!({"path": path})) {
+            Ok(entry) => entry.into_file(METADATA),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
@@ -269,7 +271,7 @@ impl Dropbox {
         if path.is_empty() {
             return Ok(true);
         }
-        match self.rpc::<WireEntry>("files/get_metadata", &json!({"path": path})) {
+        match self.rpc::<WireEntry>(METADATA, &json!({"path": path})) {
             Ok(entry) => Ok(entry.tag == "folder"),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -286,7 +288,7 @@ impl Dropbox {
             return Ok(false);
         }
         let answer = self.rpc(ROUTE, &json!({"entries": [{"path": path}]}))?;
-        let answer = self.wait_for_job(ROUTE, "files/delete_batch/check", answer)?;
+        let answer = self.wait_for_job(ROUTE, DELETE_CHECK, answer)?;
         let entry = &answer["entries"][0];
         match entry_tag(entry) {
             "success" => Ok(true),
@@ -394,7 +396,7 @@ impl Dropbox {
                 .map(|file| json!({"path": file.path, "parent_rev": file.rev}))
                 .collect();
             let answer = self.rpc(ROUTE, &json!({"entries": entries}))?;
-            let answer = self.wait_for_job(ROUTE, "files/delete_batch/check", answer)?;
+            let answer = self.wait_for_job(ROUTE, DELETE_CHECK, answer)?;
             if entry_tag(&answer) == "failed" {
                 let error = Error::from_failure(ROUTE, &answer["failed"]);
                 return Ok(vec![Err(error); files.len()]);

@@ -86,7 +86,9 @@ pub fn with_retry<T, E: Retryable>(
     mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let mut tries = Tries::default();
+    let mut attempt = 0;
     loop {
+        attempt += 1;
         if let Some(reason) = stop.requested() {
             return Err(E::stopped(reason));
         }
@@ -102,7 +104,7 @@ pub fn with_retry<T, E: Retryable>(
             return Err(error);
         };
         log::debug!(
-            "A try of {what} failed; the next one follows in {:.1} s. Cause: {error}",
+            "Try {attempt} of {what} failed; the next one follows in {:.1} s. Cause: {error}",
             wait.as_secs_f64()
         );
         stop.sleep(wait).map_err(E::stopped)?;

@@ -50,6 +50,7 @@ impl Uisp {
     fn ask_until_listed(&self, before: &BTreeSet<BackupId>) -> Result<BackupId, Error> {
         let mut tries_left = TRIES;
         let mut waits = Tries::default();
+        let stop = self.stop().for_at_most(PATIENCE);
         loop {
             let error = match self.ask_for_backup() {
                 Ok(id) => return Ok(id),
@@ -59,7 +60,7 @@ impl Uisp {
                 return Ok(id);
             }
             if let retry @ Retry::After(_) = error.retry() {
-                let wait = waits.next_wait(retry, self.stop()).ok_or(error)?;
+                let wait = waits.next_wait(retry, &stop).ok_or(error)?;
                 self.stop().sleep(wait).map_err(Error::Stopped)?;
                 continue;
             }

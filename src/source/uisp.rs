@@ -5,6 +5,7 @@
 //! only `state` = `success` is a backup that can be copied (see [`rows::State`]).
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use url::Url;
 
@@ -20,6 +21,8 @@ use crate::zone::Zone;
 const LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Largest answer that is read where a small one is expected.
 const SMALL_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// A run goes on without the settings after this time.
+const SETTINGS_PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// How much of a foreign text goes into a message.
 const EXCERPT_CHARS: usize = 200;
 /// How much of a download is looked at before it is taken for a backup.
@@ -61,7 +64,7 @@ impl Uisp {
 
     /// The list of backups as it comes.
     pub(super) fn list_text(&self) -> Result<Vec<u8>, Error> {
-        self.json("nms/backups", LIST_BYTES_MAX)
+        self.json("nms/backups", LIST_BYTES_MAX, &self.stop)
     }
 
     /// Sends one request without a body that changes something at UISP; one try.
@@ -76,9 +79,9 @@ impl Uisp {
             .map_err(|cause| Error::Network { url, cause })
     }
 
-    /// Fetches a small JSON document.
-    fn json(&self, path: &str, limit: u64) -> Result<Vec<u8>, Error> {
-        with_retry(&self.stop, path, || {
+    /// Fetches a JSON document.
+    fn json(&self, path: &str, limit: u64, stop: &Stop) -> Result<Vec<u8>, Error> {
+        with_retry(stop, path, || {
             let (url, response) = self.get(path, Patience::Call, None)?;
             if response.status != 200 {
                 return Err(status_error(url, response));
@@ -129,8 +132,9 @@ impl Source for Uisp {
     }
 
     fn timezone(&self) -> Result<Zone, String> {
+        let stop = self.stop.for_at_most(SETTINGS_PATIENCE);
         let body = self
-            .json("nms/settings", SMALL_BYTES_MAX)
+            .json("nms/settings", SMALL_BYTES_MAX, &stop)
             .map_err(|error| error.to_string())?;
         let settings: NmsSettings = serde_json::from_slice(&body)
             .map_err(|error| unexpected("usable settings", error, &body).to_string())?;

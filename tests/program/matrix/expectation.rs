@@ -100,8 +100,6 @@ fn treatment(nature: Nature, kind: Kind) -> Treatment {
             | Nature::Patience,
             _,
         ) => Again,
-        // UISP is not known to ask for patience; it is given some all the same.
-        (Nature::LongPatience, Service::Uisp) => Again,
         (Nature::LongPatience, _) => GiveUp,
         // Dropbox's own answers are JSON of a known shape, so something on the way was at work.
         (Nature::Garbage, Service::Token | Service::Dropbox) => Again,
@@ -130,7 +128,7 @@ fn advice(nature: Nature, kind: Kind) -> &'static str {
         }
         (Service::Dropbox, Nature::MissingScope) => "files.content.write on its Permissions tab",
         (Service::Dropbox, Nature::Expired | Nature::Unauthorized) => "To authorize again",
-        (Service::Dropbox, Nature::Forbidden) => "Ask the team's administrator",
+        (Service::Dropbox, Nature::Forbidden) => "have the firewall or proxy let this server",
         (
             Service::Uisp,
             Nature::Expired | Nature::Unauthorized | Nature::MissingScope | Nature::Forbidden,
@@ -188,6 +186,8 @@ pub fn expected(nature: Nature, kind: Kind, lasting: bool) -> Expected {
                 says: advice(nature, kind),
             };
         }
+        // The file is looked for.
+        (Kind::Finish, nature, _) if nature.is_carried_out() => return well,
         // The new backup stands in the list, which is looked at after each try.
         (Kind::Create, nature, _) if nature.is_carried_out() => return well,
         // A code buys a token once, and this one was spent without anybody getting the token.

@@ -104,6 +104,11 @@ pub const FAULTS: &[Fault] = &[
         action: |_| Action::NoAnswer,
     },
     Fault {
+        name: "carried out, answer minutes later",
+        nature: Nature::Silence,
+        action: |_| Action::DelayAnswer(Duration::from_millis(2500)),
+    },
+    Fault {
         name: "endless slow answer",
         nature: Nature::Trickle,
         action: |_| Action::SlowResponse {
@@ -206,6 +211,11 @@ pub const FAULTS: &[Fault] = &[
         name: "429, too many writes, for 1 s",
         nature: Nature::Patience,
         action: |_| faults::too_many_write_operations(Some(1)),
+    },
+    Fault {
+        name: "503 for 3.0 s",
+        nature: Nature::Patience,
+        action: |_| Action::text(503, "").with_header("Retry-After", "3.0"),
     },
     Fault {
         name: "429 for a day",

@@ -199,6 +199,9 @@ pub fn cells(trouble: Trouble, host: Host) -> Place {
 
 /// The cells of a host that goes away while it has this kind of request: for a moment, for good.
 pub fn leaving(kind: Kind) -> Place {
+    if kind == Kind::Renew {
+        return Err("its host is that of the request before it");
+    }
     if kind.is_code() || Host::ALL.iter().any(|host| host.kind() == kind) {
         return Err("the first request to its host; see the table of whole hosts");
     }

@@ -174,6 +174,7 @@ fn committing() -> Vec<Refusal> {
     let report = Remedy::Admin(REPORT);
     let rights = Remedy::Admin("may not write to the mirror folder");
     let taken = Remedy::Admin("Rename or remove it in Dropbox");
+    let name = Remedy::Admin("Rename it where it is backed up from");
     vec![
         entry("lookup_failed/not_found", Remedy::Again),
         entry("lookup_failed/incorrect_offset", Remedy::Again),
@@ -188,8 +189,9 @@ fn committing() -> Vec<Refusal> {
         entry("path/conflict/folder", taken),
         entry("path/no_write_permission", rights),
         entry("path/access_restricted", rights),
-        entry("path/malformed_path", report),
-        entry("path/disallowed_name", report),
+        entry("path/malformed_path", name),
+        entry("path/disallowed_name", name),
+        entry("path/restricted_content", name),
         entry("path/team_folder", report),
         entry("path/operation_suppressed", report),
         entry("properties_error/other", report),

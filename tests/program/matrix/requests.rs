@@ -11,6 +11,8 @@ pub enum Kind {
     CodeWithVerifier,
     /// The token endpoint, renewing the access.
     Refresh,
+    /// The same in the middle of a run, whose access token has expired.
+    Renew,
     /// The first page of the mirror folder.
     List,
     /// The pages that follow.
@@ -73,10 +75,11 @@ pub enum Part {
 
 impl Kind {
     /// All of them, in the order of a run.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Code,
         Self::CodeWithVerifier,
         Self::Refresh,
+        Self::Renew,
         Self::List,
         Self::Continue,
         Self::StartSmall,
@@ -101,6 +104,7 @@ impl Kind {
             Self::Code => "token by code",
             Self::CodeWithVerifier => "token by code (PKCE)",
             Self::Refresh => "token by refresh",
+            Self::Renew => "token in mid-run",
             Self::List => "list_folder",
             Self::Continue => "list_folder/continue",
             Self::StartSmall => "start (small)",
@@ -128,7 +132,9 @@ impl Kind {
     /// Its label in the stand-ins' logs; `backup` is the id of the backup that a download is for.
     pub fn route(self, backup: &str) -> String {
         match self {
-            Self::Code | Self::CodeWithVerifier | Self::Refresh => "oauth2/token".into(),
+            Self::Code | Self::CodeWithVerifier | Self::Refresh | Self::Renew => {
+                "oauth2/token".into()
+            }
             Self::List => "files/list_folder".into(),
             Self::Continue => "files/list_folder/continue".into(),
             Self::StartSmall | Self::StartLarge => "files/upload_session/start".into(),
@@ -148,7 +154,12 @@ impl Kind {
     /// Hits the first such request, or from there on every one.
     pub fn on(self, backup: &str, lasting: bool) -> On {
         // Two whole blocks are appended before the request that closes the session.
-        let first = if self == Self::Close { 3 } else { 1 };
+        let first = match self {
+            Self::Close => 3,
+            // The first token is that of the run's beginning.
+            Self::Renew => 2,
+            _ => 1,
+        };
         let route = self.route(backup);
         if lasting {
             On::from_nth(&route, first)
@@ -160,7 +171,7 @@ impl Kind {
     /// Who answers it.
     pub fn service(self) -> Service {
         match self {
-            Self::Code | Self::CodeWithVerifier | Self::Refresh => Service::Token,
+            Self::Code | Self::CodeWithVerifier | Self::Refresh | Self::Renew => Service::Token,
             Self::Create | Self::Backups | Self::Settings | Self::Download | Self::Compare => {
                 Service::Uisp
             }
@@ -174,6 +185,7 @@ impl Kind {
             Self::Code
             | Self::CodeWithVerifier
             | Self::Refresh
+            | Self::Renew
             | Self::List
             | Self::Continue
             | Self::Backups => Part::Everything,

@@ -276,6 +276,11 @@ impl Scene {
                 .dropbox
                 .inject(On::next(&finish), Action::AnswerLost);
         }
+        if cell.kind == Kind::Renew {
+            let expired = sandbox::dropbox::faults::unauthorized("expired_access_token");
+            let on = Kind::List.on("", cell.lasting);
+            self.world.dropbox.inject(on, expired);
+        }
         // The newest backup goes first.
         let newest = id_of(number_of(self.round) + u32::from(self.brings_two()));
         let on = cell.kind.on(&newest, cell.lasting);

@@ -112,6 +112,8 @@ pub enum Action {
     Redirect(String),
     /// Waits, then carries the request out as usual.
     Delay(Duration),
+    /// Carries the request out, then waits before it answers.
+    DelayAnswer(Duration),
     /// Holds the request before its body is read, until the test opens the gate; then carries it out as usual.
     Hold(Gate),
     /// Carries the request out and holds the answer until the test opens the gate.

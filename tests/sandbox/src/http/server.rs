@@ -231,6 +231,7 @@ impl Inner {
                 request.body.connection.wait_for_the_end();
                 return Ok(After::Close);
             }
+            Some(Action::DelayAnswer(duration)) => self.stop.sleep(*duration),
             Some(Action::HoldAnswer(gate)) => gate.pass(|| self.stop.is_stopped()),
             _ => {}
         }
