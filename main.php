@@ -8,7 +8,8 @@ if (! is_file(__DIR__ . '/launcher.php')) {
     $line = "ERROR: The file launcher.php is missing from the plugin's folder. No backups are copied. "
         . 'Install the plugin again from its ZIP. (' . date(DATE_ATOM) . ")\n";
     @mkdir(__DIR__ . '/data');
-    if (@file_put_contents(__DIR__ . '/data/plugin.log', $line, FILE_APPEND) === false) {
+    $log = __DIR__ . '/data/plugin.log';
+    if (@is_link($log) || @file_put_contents($log, $line, FILE_APPEND) === false) {
         file_put_contents('php://stderr', $line);
     }
     exit(1);

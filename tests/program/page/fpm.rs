@@ -101,7 +101,7 @@ impl Host {
              server {{ listen unix:{here}/http.sock; root {};\n\
              location ~ \\.php$ {{ include /etc/nginx/fastcgi_params;\n\
              fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;\n\
-             fastcgi_pass unix:{here}/php.sock; }} }} }}\n",
+             fastcgi_pass unix:{here}/php.sock; fastcgi_read_timeout 1h; }} }} }}\n",
             root.display()
         );
         fs::write(folder.path().join("nginx.conf"), nginx).unwrap();
