@@ -81,7 +81,9 @@ pub enum Reason {
     Doubtful,
     /// Rule 5: this installation never saw it at the source.
     NeverSeen,
-    /// Rule 6: a newer backup is not ready to be copied yet.
+    /// Rule 5: it is not the version that this installation stored or found equal to the backup.
+    Strange,
+    /// Rule 6: a newer backup is not in Dropbox yet.
     Awaited,
     /// Rule 7: it stays until then.
     RetainedUntil(DateTime<Utc>),
@@ -147,7 +149,11 @@ impl Decision {
                     "the source has something that could not be read and may be its backup".into()
                 }
                 Reason::NeverSeen => "this installation never saw its backup listed".into(),
-                Reason::Awaited => "a newer backup is not ready to be copied yet".into(),
+                Reason::Strange => {
+                    "this installation neither stored it nor ever found it equal to its backup"
+                        .into()
+                }
+                Reason::Awaited => "a newer backup is not in Dropbox yet".into(),
                 Reason::RetainedUntil(until) => {
                     format!("its backup is gone; it stays until {}", time(until))
                 }
@@ -178,6 +184,7 @@ impl Reason {
             Self::Duplicate => "duplicate",
             Self::Doubtful => "doubtful",
             Self::NeverSeen => "never_seen",
+            Self::Strange => "strange",
             Self::Awaited => "awaited",
             Self::RetainedUntil(_) => "retained",
             Self::OnHold => "on_hold",

@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::{Call, Command, End, Failure, say, say_json, unlimited};
 use crate::backup_id::BackupId;
-use crate::clock::{self, Stop};
+use crate::clock::Stop;
 use crate::dropbox::content_hash::{ContentHasher, Digested};
 use crate::dropbox::download::Download;
 use crate::dropbox::files::FileMetadata;
 use crate::dropbox::{self, Dropbox};
 use crate::findings::{Finding, Level, advice, table};
-use crate::mirror::announce::remarks;
+use crate::mirror::announce::{long_pending, remarks};
 use crate::mirror::{survey, transfer};
 use crate::open;
 use crate::plugin::config::Settings;
@@ -81,14 +81,7 @@ fn run(call: &Call) -> Result<End, Failure> {
         .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
     let mut origin = Origin::find(call, &settings, &stop);
     let zone = memory.zone();
-    let plan = survey::plan(
-        &origin.listing,
-        &listed.files,
-        &memory,
-        &settings,
-        zone,
-        clock::now(),
-    );
+    let plan = survey::plan(&origin.listing, &listed, &memory, &settings, zone);
 
     let mut report = Report {
         is_json: call.has("json"),
@@ -115,17 +108,15 @@ fn run(call: &Call) -> Result<End, Failure> {
         let record = row.id.as_ref().and_then(|id| memory.mirrored.get(id));
         let mut verdict = Verdict::default();
         verdict.compare_record(file, record);
-        origin.compare(row, file, &stop, &mut verdict);
-        if row.finished().is_none()
-            && row
-                .id
-                .as_ref()
-                .is_some_and(|id| plan.pending.contains_key(id))
-        {
-            verdict
-                .problems
-                .push("its backup has changed since and is not finished yet".into());
+        let is_pending = row
+            .id
+            .as_ref()
+            .is_some_and(|id| plan.pending.contains_key(id));
+        if is_pending && row.finished().is_none() {
+            let problem = "it is not the present version of its backup, which is not finished yet";
+            verdict.problems.push(problem.into());
         }
+        origin.compare(row, file, &stop, &mut verdict);
         if call.has("deep") {
             let path = format!("{}/{}", settings.mirror_folder, row.name);
             verdict.compare_content(&dropbox, path, file)?;
@@ -142,9 +133,10 @@ fn run(call: &Call) -> Result<End, Failure> {
         let why = "it was recorded as verified, but is not in Dropbox any more";
         report.add(id.as_str(), Verdict::missing(why))?;
     }
-    let gaps = remarks(&plan, &origin.listing, Kind::of(&settings));
-    let gaps = gaps.iter().filter(|finding| finding.level >= Level::Gap);
-    origin.gaps = gaps.map(Finding::line).collect();
+    let gaps = remarks(&plan, &origin.listing, Kind::of(&settings)).into_iter();
+    let gaps = gaps.chain(long_pending(&plan));
+    let gaps = gaps.filter(|finding| finding.level >= Level::Gap);
+    origin.gaps = gaps.map(|finding| finding.line()).collect();
     report.end(call, &origin)
 }
 

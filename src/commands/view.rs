@@ -3,9 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Call, Failure, unlimited};
-use crate::clock;
 use crate::findings::{Finding, advice, table};
-use crate::mirror::announce::remarks;
+use crate::mirror::announce::{long_pending, remarks};
 use crate::mirror::plan::Plan;
 use crate::mirror::survey::{self, Survey};
 use crate::open;
@@ -42,16 +41,11 @@ impl View {
             .mirrored
             .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
         let zone = survey.timezone.unwrap_or_else(|_| memory.zone());
-        let plan = survey::plan(
-            &listing,
-            &mirrored.files,
-            &memory,
-            &settings,
-            zone,
-            clock::now(),
-        );
+        let plan = survey::plan(&listing, &mirrored, &memory, &settings, zone);
+        let mut remarks = remarks(&plan, &listing, source.kind());
+        remarks.extend(long_pending(&plan));
         Ok(Self {
-            remarks: remarks(&plan, &listing, source.kind()),
+            remarks,
             listing,
             plan,
             zone,

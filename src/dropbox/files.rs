@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::content_hash::ContentHash;
 use super::error::Conflict;
 use super::{Dropbox, Error};
-use crate::clock::StopReason;
+use crate::clock::{self, StopReason};
 use crate::http::Body;
 use crate::http::retry::{Retry, Retryable, Tries, with_retry};
 
@@ -66,6 +66,8 @@ pub struct Listed {
     pub folders: Vec<String>,
     /// When Dropbox began to answer, by its own clock.
     pub time: Option<DateTime<Utc>>,
+    /// How far this machine's clock was ahead of it at that moment.
+    pub clock_ahead: Option<TimeDelta>,
 }
 
 /// How a commit treats what is already at its path. Identical content is never a conflict.
@@ -181,13 +183,19 @@ impl Dropbox {
                 }
                 Err(error) => return Err(error),
             };
+            // What is measured later has waited for all pages, and for the source.
+            let clock_ahead = time.map(|time| clock::now() - time);
             let mut tree = Tree::new(folder, recursive);
             for _ in 0..PAGES_MAX {
                 for entry in page.entries {
                     tree.take(entry)?;
                 }
                 if !page.has_more {
-                    return Ok(tree.listed(time));
+                    return Ok(Listed {
+                        time,
+                        clock_ahead,
+                        ..tree.listed()
+                    });
                 }
                 page = match self.rpc(CONTINUE, &json!({"cursor": page.cursor})) {
                     Ok(page) => page,
@@ -604,11 +612,8 @@ impl<'a> Tree<'a> {
         Some(path.split('/').skip(above).collect::<Vec<_>>().join("/"))
     }
 
-    fn listed(self, time: Option<DateTime<Utc>>) -> Listed {
-        let mut listed = Listed {
-            time,
-            ..Listed::default()
-        };
+    fn listed(self) -> Listed {
+        let mut listed = Listed::default();
         for (name, file) in self.entries.into_values() {
             match file {
                 Some(metadata) => listed.files.push(ListedFile { name, metadata }),
@@ -659,7 +664,7 @@ mod tests {
             });
             tree.take(serde_json::from_value(entry).unwrap()).unwrap();
         }
-        let Listed { files, folders, .. } = tree.listed(None);
+        let Listed { files, folders, .. } = tree.listed();
         let with_rev = |file: ListedFile| {
             let rev = file.metadata.rev.trim_start_matches('0').to_owned();
             format!("{} {rev}", file.name)

@@ -224,7 +224,7 @@ findings! {
         "The copy of \"{name}\" in Dropbox is not one that this program stored there ({there} instead of {here})"
         means "It is set aside under another name in Dropbox and replaced"
         remedy "Look at both; what you do not need can be deleted in Dropbox";
-    Warning rivals(names: &str, others: &str)
+    Gap rivals(names: &str, others: &str)
         "Another program or machine has replaced copies that this one had stored in Dropbox: {names}"
         means "Each of the two sets the other's copies aside and replaces them, again and again{others}"
         remedy "Give each machine a folder of its own: \"dropboxFolder\" in its configuration";
@@ -246,6 +246,9 @@ findings! {
         "No fresh backup is made in this run: uploads that were begun are finished first";
     Info agreed(count: &str)
         "You agreed to the deletion of {count} on hold; the box is unticked again";
+    Info unticked_at_last()
+        "The box \"{FIELD_CONFIRM_CLEANUP}\", of which an earlier run took note, is unticked now"
+        remedy "If more is on hold meanwhile and you agree to that as well, tick it again";
     Info nothing_to_agree_to()
         "\"{FIELD_CONFIRM_CLEANUP}\" was ticked, but nothing was on hold; the box is unticked again";
     Gap emptied(files: &str)

@@ -58,18 +58,7 @@ pub fn remarks(plan: &Plan, listing: &Listing, kind: Kind) -> Vec<Finding> {
             .take(REMARKS_MAX)
             .map(|row| table::name_refused(&row.name)),
     );
-    remarks.extend(long_pending(plan).take(REMARKS_MAX));
-    let held = names_of(plan.kept_as(Reason::OnHold));
-    if !held.is_empty() {
-        let verb = if held.len() == 1 { "is" } else { "are" };
-        remarks.push(table::on_hold(
-            &format!("{} in Dropbox {verb}", text::count(held.len(), "file")),
-            source_at_start,
-            advice::sudden_loss(kind),
-            &quoted(&held),
-            &advice::confirm_cleanup(kind),
-        ));
-    }
+    remarks.extend(on_hold(plan, kind));
     let unknown = names_of(plan.kept_as(Reason::NeverSeen));
     if !unknown.is_empty() {
         let count = text::count(unknown.len(), "backup");
@@ -78,24 +67,40 @@ pub fn remarks(plan: &Plan, listing: &Listing, kind: Kind) -> Vec<Finding> {
     remarks
 }
 
+/// What waits for the admin's word.
+pub fn on_hold(plan: &Plan, kind: Kind) -> Option<Finding> {
+    let held = names_of(plan.kept_as(Reason::OnHold));
+    let verb = if held.len() == 1 { "is" } else { "are" };
+    (!held.is_empty()).then(|| {
+        table::on_hold(
+            &format!("{} in Dropbox {verb}", text::count(held.len(), "file")),
+            kind.name_at_start(),
+            advice::sudden_loss(kind),
+            &quoted(&held),
+            &advice::confirm_cleanup(kind),
+        )
+    })
+}
+
 /// What has not reached Dropbox in several runs. A long upload may take days.
-fn long_pending(plan: &Plan) -> impl Iterator<Item = Finding> {
-    plan.rows.iter().filter_map(|row| {
+pub fn long_pending(plan: &Plan) -> impl Iterator<Item = Finding> {
+    let found = plan.rows.iter().filter_map(|row| {
         let pending = plan
             .pending
             .get(row.id.as_ref()?)
             .filter(|_| row.backup.is_some())?;
         let is_sent = !matches!(row.decision, Decision::Wait | Decision::Keep(_));
         let is_long = match row.decision {
-            // They have a word of their own.
-            Decision::Refuse => false,
+            // It has arrived; the others have a word of their own.
+            Decision::Mirrored | Decision::Refuse => false,
             _ if is_sent => plan.made_at - pending.since >= UPLOAD_PATIENCE,
             _ => true,
         };
         let since = pending.since.format("%Y-%m-%d %H:%M UTC").to_string();
         (is_long && pending.runs >= RUNS_MIN)
             .then(|| table::stays_pending(&row.name, &since, pending.runs).about(&row.name))
-    })
+    });
+    found.take(REMARKS_MAX)
 }
 
 /// Machines that replace each other's copies in one folder.

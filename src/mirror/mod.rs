@@ -6,9 +6,10 @@ pub mod plan;
 pub mod survey;
 pub mod transfer;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use crate::backup_id::BackupId;
 use crate::clock::{self, Stop, Stopwatch};
@@ -20,7 +21,7 @@ use crate::findings::{Finding, Findings, table};
 use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::record::{Lists, Record};
 use crate::row::{Decision, Provenance, Reason, Row};
-use crate::source::{self, Kind, Source};
+use crate::source::{self, Kind, Listing, Source};
 use crate::state::{Mirrored, Seen, State};
 use crate::text;
 use names::Aside;
@@ -70,8 +71,6 @@ pub struct Mirror<'a> {
     pub machine: String,
     /// Folders below the mirror folder.
     pub folders: Vec<String>,
-    /// The time of the plan, by Dropbox's clock.
-    pub now: DateTime<Utc>,
     /// What is to be done. Its rows follow what becomes of them.
     pub plan: Plan,
     /// What has been done.
@@ -114,35 +113,45 @@ impl Mirror<'_> {
             let id = self.plan.rows[row].id.as_ref();
             id.is_none_or(|id| !self.state.journals.is_begun(id))
         });
-        if is_remembered {
-            uploads.retain(|&row| self.makes_way(row));
-        }
+        let (mut last, first): (Vec<usize>, Vec<usize>) = uploads
+            .into_iter()
+            .partition(|&row| !self.in_the_way(row).is_free());
         let is_replaced = |&&row: &&usize| self.plan.rows[row].file.is_some();
-        self.warn_of_many(uploads.iter().filter(is_replaced).count());
-        let mut room_made = self.send(&uploads, is_remembered);
+        let replaced = first.iter().filter(is_replaced).count();
+        let is_warned = self.warns_of_many(replaced);
+        let mut room_made = self.send(&first, is_remembered);
         let differing = self.compare_all();
-        self.warn_of_many(differing.len());
+        if !is_warned {
+            self.warns_of_many(replaced + differing.len());
+        }
         let may_make_room = !room_made && self.findings.errors() == errors_before;
         room_made |= self.send(&differing, may_make_room);
+        let succeeded =
+            |mirror: &Self| mirror.findings.errors() == errors_before && mirror.summary.left == 0;
+        // What has something in its way comes when all others have arrived: making way is deleting.
+        if succeeded(&self) {
+            last.retain(|&row| self.makes_way(row));
+            room_made |= self.send(&last, !room_made);
+        }
 
-        let succeeded = self.findings.errors() == errors_before && self.summary.left == 0;
         let due = self.due();
         if room_made {
             // They are done.
-        } else if succeeded && self.stop.winding_down().is_none() {
+        } else if succeeded(&self) && self.stop.winding_down().is_none() {
             self.delete(&due);
         } else if !due.is_empty() {
             let verb = if due.len() == 1 { "waits" } else { "wait" };
             let waiting = format!("{} {verb}", text::count(due.len(), "deletion"));
             self.findings.add(table::deletions_wait(&waiting));
         }
+        self.findings.extend(announce::long_pending(&self.plan));
         self.summary
     }
 
-    /// Tells of a run that is about to replace far more than the runs before.
-    fn warn_of_many(&self, replaced: usize) {
+    /// Tells of a run that is about to replace far more than the runs before; returns whether it did.
+    fn warns_of_many(&self, replaced: usize) -> bool {
         let Some(usual) = self.record.usual_replacements() else {
-            return;
+            return false;
         };
         let copies = self
             .plan
@@ -155,10 +164,17 @@ impl Mirror<'_> {
             self.findings
                 .add(table::many_replaced(&text::count(replaced, "file"), usual));
         }
+        is_far_more
     }
 
-    /// The rows whose files are to be deleted.
-    fn due(&self) -> Vec<usize> {
+    /// The rows whose files are to be deleted, by what has become of the uploads so far.
+    fn due(&mut self) -> Vec<usize> {
+        if self.plan.weigh_again() {
+            let on_hold = &mut self.state.memory.on_hold;
+            on_hold.clone_from(&self.plan.on_hold);
+            self.findings
+                .extend(announce::on_hold(&self.plan, self.source.kind()));
+        }
         let mut due = self.rows(|decision| matches!(decision, Decision::Delete { .. }));
         due.retain(|&row| self.plan.rows[row].file.is_some());
         due
@@ -193,18 +209,13 @@ impl Mirror<'_> {
     /// Sends the backups of these rows. If Dropbox runs out of space and the deletions that are due would
     /// make enough, does them, if it may, and tries once more; returns whether it did.
     fn send(&mut self, rows: &[usize], may_make_room: bool) -> bool {
-        let rows: Vec<usize> = rows
-            .iter()
-            .copied()
-            .filter(|&row| self.sets_aside(row))
-            .collect();
-        let due = self.due();
         let mut short = Short::default();
-        let makes_room = may_make_room && !due.is_empty();
-        self.send_once(&rows, makes_room.then_some(&mut short));
+        let makes_room = may_make_room && !self.due().is_empty();
+        self.send_once(rows, makes_room.then_some(&mut short));
         if short.rows.is_empty() {
             return false;
         }
+        let due = self.due();
         let freed = due
             .iter()
             .filter_map(|&row| self.plan.rows[row].file.as_ref());
@@ -222,7 +233,9 @@ impl Mirror<'_> {
 
     /// Sends the backups of these rows. Those that found no space, and those not begun because of it, go
     /// to `short_of_space` where it is given.
-    fn send_once(&mut self, rows: &[usize], short_of_space: Option<&mut Short>) {
+    fn send_once(&mut self, rows: &[usize], mut short_of_space: Option<&mut Short>) {
+        let ready = |row: &usize| self.sets_aside(*row, short_of_space.as_deref_mut());
+        let rows: Vec<usize> = rows.iter().copied().filter(ready).collect();
         let (rows, jobs): (Vec<usize>, Vec<Job>) = rows
             .iter()
             .filter_map(|&row| Some((row, self.job(row)?)))
@@ -250,9 +263,11 @@ impl Mirror<'_> {
         } = sending;
         self.summary.sent_bytes += sent;
         match short_of_space {
-            Some(rows) if !short.rows.is_empty() => {
-                *rows = short;
-                rows.rows.extend(not_begun);
+            Some(all) if !short.rows.is_empty() => {
+                for row in short.rows {
+                    all.add(row, short.needed, short.free);
+                }
+                all.rows.extend(not_begun);
             }
             _ => self.summary.left += not_begun.len(),
         }
@@ -265,28 +280,36 @@ impl Mirror<'_> {
         if gone.is_empty() {
             return;
         }
-        let listing = self.source.list();
+        let listing = self.source.list().unwrap_or_else(|error| Listing {
+            problems: vec![error.to_string()],
+            ..Listing::default()
+        });
+        self.plan.heed(&listing);
+        let ids: BTreeSet<&BackupId> = listing.backups.iter().map(|backup| &backup.id).collect();
         for (row, finding) in gone {
             let row = &mut self.plan.rows[row];
-            let is_listed = match (&listing, &row.id) {
-                (Ok(listing), Some(id)) => listing.backups.iter().any(|backup| backup.id == *id),
-                _ => true,
-            };
-            if is_listed {
+            let is_listed = row.id.as_ref().is_none_or(|id| ids.contains(id));
+            if is_listed || !listing.problems.is_empty() {
                 self.findings.add(finding.about(&row.name));
-            } else {
-                let source = self.source.kind().name();
-                self.findings.add(table::gone_meanwhile(&row.name, source));
-                if let Some(id) = &row.id {
-                    self.state.memory.pending.remove(id);
-                }
+                continue;
             }
+            let source = self.source.kind().name();
+            self.findings.add(table::gone_meanwhile(&row.name, source));
+            if let Some(id) = &row.id {
+                self.state.memory.pending.remove(id);
+            }
+            row.backup = None;
+            row.decision = match row.file {
+                Some(_) => Decision::Keep(Reason::RetainedUntil(self.plan.made_at)),
+                None => Decision::Wait,
+            };
         }
     }
 
     /// Sets the file of this row aside under a name of its own before another one takes its place, unless
-    /// this installation stored it and replaced copies do not stay. Returns whether it may be replaced.
-    fn sets_aside(&mut self, index: usize) -> bool {
+    /// this installation stored it and replaced copies do not stay. Returns whether it may be replaced. One for
+    /// whose second copy there is no space goes to `short_of_space` where it is given.
+    fn sets_aside(&mut self, index: usize, short_of_space: Option<&mut Short>) -> bool {
         let row = &self.plan.rows[index];
         let (Some(file), Decision::Replace(provenance) | Decision::Compare(provenance)) =
             (&row.file, row.decision)
@@ -310,7 +333,7 @@ impl Mirror<'_> {
             Aside::Unknown
         };
         let (name, old) = (row.name.clone(), file.clone());
-        let aside = names::aside(&name, why, self.now, &self.machine);
+        let aside = names::aside(&name, why, self.plan.made_at, &self.machine);
         match self
             .dropbox
             .copy_file(&self.path_of(&name), &self.path_of(&aside))
@@ -322,6 +345,14 @@ impl Mirror<'_> {
             }
             Err(dropbox::Error::Stopped(_)) => {
                 self.summary.left += 1;
+                false
+            }
+            Err(error) if let Some(short) = short_of_space.filter(|_| error.is_out_of_space()) => {
+                let new = self.plan.rows[index].backup.as_ref();
+                let new = new.and_then(|backup| backup.version);
+                let needed = old.size + new.map_or(old.size, |version| version.bytes);
+                let usage = self.dropbox.space_usage().ok().flatten();
+                short.add(index, Some(needed), usage.map_or(0, |space| space.free()));
                 false
             }
             Err(error) => {
@@ -338,13 +369,22 @@ impl Mirror<'_> {
         // In the folder of a server's backups it is a foreign file.
         let id = BackupId::of_path(&name).ok();
         let id = id.filter(|_| self.source.kind() == Kind::Folder);
-        let missing_since = Some(self.now);
-        if let Some(id) = id.clone().filter(|_| is_own) {
-            self.state.memory.seen.insert(id, Seen { missing_since });
+        let missing_since = Some(self.plan.made_at);
+        if let (true, Some(id), Some(content_hash)) = (is_own, id.clone(), file.content_hash) {
+            let memory = &mut self.state.memory;
+            memory.seen.insert(id.clone(), Seen { missing_since });
+            let mirrored = Mirrored {
+                rev: file.rev.clone(),
+                content_hash,
+                bytes: file.size,
+                verified_at: clock::now(),
+                version: None,
+            };
+            memory.mirrored.insert(id, mirrored);
         }
         let days = TimeDelta::days(i64::from(self.keep_replaced_days));
         let reason = match is_own {
-            true => Reason::RetainedUntil(self.now + days),
+            true => Reason::RetainedUntil(self.plan.made_at + days),
             false => Reason::NeverSeen,
         };
         self.plan.rows.push(Row {
@@ -357,50 +397,59 @@ impl Mirror<'_> {
         });
     }
 
-    /// Makes way for a backup whose path is below a file's, or is that of a folder, by the rules of
-    /// deletion. Returns whether the way is free.
-    fn makes_way(&mut self, index: usize) -> bool {
-        let Some(id) = self.plan.rows[index].id.clone() else {
-            return true;
+    /// What is in the way of a backup: files at a path above or below its own, and a folder at it.
+    fn in_the_way(&self, index: usize) -> InTheWay {
+        let Ok(own) = BackupId::of_path(&self.plan.rows[index].name) else {
+            return InTheWay::default();
         };
-        let key = id.key();
-        let below = format!("{key}/");
+        let is_below = |path: &BackupId, folder: &BackupId| {
+            let rest = path.key().strip_prefix(folder.key());
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
         let is_in_the_way = |other: &Row| {
-            let other = other.id.as_ref().filter(|_| other.file.is_some());
-            other.is_some_and(|other| {
-                let is_above = key
-                    .strip_prefix(other.key())
-                    .is_some_and(|rest| rest.starts_with('/'));
-                is_above || other.key().starts_with(&below)
-            })
+            let id = other.id.as_ref().filter(|_| other.file.is_some());
+            id.is_some_and(|id| is_below(id, &own) || is_below(&own, id))
         };
         let rows = self.plan.rows.iter().enumerate();
-        let blocking: Vec<usize> = rows
-            .filter(|(_, row)| is_in_the_way(row))
-            .map(|(index, _)| index)
-            .collect();
+        InTheWay {
+            rows: rows
+                .filter(|(_, row)| is_in_the_way(row))
+                .map(|(index, _)| index)
+                .collect(),
+            folder: self
+                .folders
+                .iter()
+                .position(|folder| BackupId::of_path(folder).as_ref() == Ok(&own)),
+        }
+    }
+
+    /// Makes way for a backup by the rules of deletion. Returns whether the way is free.
+    fn makes_way(&mut self, index: usize) -> bool {
+        self.due();
+        let InTheWay { rows, folder } = self.in_the_way(index);
         let name = self.plan.rows[index].name.clone();
-        let stays = blocking
-            .iter()
-            .find(|&&row| !matches!(self.plan.rows[row].decision, Decision::Delete { .. }));
-        if let Some(&row) = stays {
+        let is_due = |row: &usize| matches!(self.plan.rows[*row].decision, Decision::Delete { .. });
+        let (due, stay): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| is_due(row));
+        if let Some(&row) = stay.first() {
             let by = self.plan.rows[row].name.clone();
             self.findings
                 .add(table::place_taken(&name, &by).about(&name));
+            // They may be all that there is of it.
+            for row in due {
+                self.plan.rows[row].decision = Decision::Keep(Reason::Awaited);
+            }
             return false;
         }
-        let is_free = blocking.is_empty() || self.delete(&blocking);
-        let folder = self
-            .folders
-            .iter()
-            .position(|folder| BackupId::of_path(folder).as_ref() == Ok(&id));
+        let is_free = rows.is_empty() || self.delete(&rows);
         let Some(folder) = folder.filter(|_| is_free) else {
             return is_free;
         };
-        let folder = self.folders.swap_remove(folder);
-        let path = self.path_of(&folder);
+        let path = self.path_of(&self.folders[folder]);
         match self.dropbox.remove_empty_folder(&path) {
-            Ok(true) => true,
+            Ok(true) => {
+                self.folders.swap_remove(folder);
+                true
+            }
             Ok(false) => {
                 self.findings
                     .add(table::place_taken(&name, &name).about(&name));
@@ -617,6 +666,21 @@ impl Mirror<'_> {
     }
 }
 
+/// What is in the way of a backup in Dropbox.
+#[derive(Default)]
+struct InTheWay {
+    /// Rows with files.
+    rows: Vec<usize>,
+    /// A folder, as an index.
+    folder: Option<usize>,
+}
+
+impl InTheWay {
+    fn is_free(&self) -> bool {
+        self.rows.is_empty() && self.folder.is_none()
+    }
+}
+
 /// Rows that found no space.
 #[derive(Default)]
 struct Short {
@@ -625,6 +689,14 @@ struct Short {
     needed: Option<u64>,
     /// What Dropbox has left, as far as that may be known.
     free: u64,
+}
+
+impl Short {
+    fn add(&mut self, row: usize, needed: Option<u64>, free: u64) {
+        self.rows.push(row);
+        self.needed = self.needed.into_iter().chain(needed).min();
+        self.free = self.free.max(free);
+    }
 }
 
 /// Follows the transfers of one batch of jobs.
@@ -651,11 +723,7 @@ impl Observer for Sending<'_, '_, '_> {
             } => return self.mirror.note_stored(row, job, file, digested, took),
             Fate::NotBegun => return self.not_begun.push(row),
             Fate::Failed(transfer::Error::NoSpace { needed, free, .. }) if self.makes_room => {
-                self.short.rows.push(row);
-                let least = self.short.needed.map_or(needed, |least| least.min(needed));
-                self.short.needed = Some(least);
-                self.short.free = free.unwrap_or_default();
-                return;
+                return self.short.add(row, Some(needed), free.unwrap_or_default());
             }
             Fate::Failed(error) if error.is_stopped() => {
                 self.mirror.summary.left += 1;
@@ -670,7 +738,7 @@ impl Observer for Sending<'_, '_, '_> {
                 return self.gone.push((row, finding));
             }
             Fate::Failed(transfer::Error::Dropbox(error)) if error.is_name_refused() => {
-                let (memory, now) = (&mut self.mirror.state.memory, self.mirror.now);
+                let (memory, now) = (&mut self.mirror.state.memory, self.mirror.plan.made_at);
                 memory.refused.insert(job.backup.id.clone(), now);
                 self.mirror.plan.rows[row].decision = Decision::Refuse;
                 table::name_refused(&job.name).because(&error)

@@ -7,7 +7,8 @@
 //! 2. the source's list was whole, and every row of it was usable;
 //! 3. the list does not name its id in any state, and nothing that could not be taken may be it;
 //! 4. the list has at least one finished backup;
-//! 5. its id was seen by this installation in this source's list before;
+//! 5. its id was seen by this installation in this source's list before, and the file is the one that it
+//!    stored or found equal to the backup;
 //! 6. no upload failed in this run ([`Plan::deletions_after`]), and no newer backup of a folder without
 //!    a copy is still to come;
 //! 7. it has been missing for the configured number of days;
@@ -121,9 +122,12 @@ impl Plan {
                     .and_then(|known| known.version)
                     .map(|version| version.modified_at);
                 let made = made.or(file.metadata.server_modified);
+                let is_own = known.is_some_and(|known| is_unchanged(known, &file.metadata));
                 let decision = match plan.keep_or_delete(world, id) {
                     // Rule 3, what could be it.
                     _ if doubts.concern(id, file.metadata.size) => Decision::Keep(Reason::Doubtful),
+                    // Rule 5, whose it is.
+                    Decision::Delete { .. } if !is_own => Decision::Keep(Reason::Strange),
                     // Rule 6, what is still to come.
                     Decision::Delete { .. } if awaited > made => Decision::Keep(Reason::Awaited),
                     decision => decision,
@@ -133,9 +137,7 @@ impl Plan {
                     id: Some(id.clone()),
                     backup: None,
                     file: Some(file.metadata.clone()),
-                    verified_at: known
-                        .filter(|known| is_unchanged(known, &file.metadata))
-                        .map(|known| known.verified_at),
+                    verified_at: known.filter(|_| is_own).map(|known| known.verified_at),
                     decision,
                 });
             }
@@ -148,7 +150,19 @@ impl Plan {
             verified_at: None,
             decision: Decision::Foreign,
         }));
-        plan.hold_back(world, &managed, &listed);
+        // A hold ends when its id is listed again. That of a file which is gone ends with it.
+        let is_still_missing = |id: &&BackupId| !listed.contains(id) && plan.seen.contains_key(id);
+        plan.on_hold = world
+            .on_hold
+            .iter()
+            .filter(is_still_missing)
+            .cloned()
+            .collect();
+        // The admin's word counts for what is on hold when it is given, not for what is new.
+        let agreed = plan.on_hold.iter();
+        let agreed = agreed.filter(|id| world.confirm_cleanup || world.agreed.contains(id));
+        plan.agreed = agreed.cloned().collect();
+        plan.hold_back();
         plan.rows.sort_by_cached_key(|row| {
             let is_foreign = row.decision == Decision::Foreign;
             (
@@ -221,55 +235,70 @@ impl Plan {
         }
     }
 
-    /// Rule 8.
-    fn hold_back(
-        &mut self,
-        world: &World<'_>,
-        managed: &Managed<'_>,
-        listed: &BTreeSet<&BackupId>,
-    ) {
-        // A hold ends when its id is listed again. That of a file which is gone ends with it.
-        let is_still_missing = |id: &&BackupId| !listed.contains(id) && self.seen.contains_key(id);
-        let on_hold: BTreeSet<BackupId> = world
-            .on_hold
-            .iter()
-            .filter(is_still_missing)
-            .cloned()
-            .collect();
-        // The admin's word counts for what is on hold when it is given, not for what is new.
-        let agreed = on_hold
-            .iter()
-            .filter(|id| world.confirm_cleanup || world.agreed.contains(id));
-        self.agreed = agreed.cloned().collect();
-        let id_of = |row: &Row| row.id.clone();
-        let weighed = self
-            .deletions()
-            .filter_map(id_of)
-            .filter(|id| !self.agreed.contains(id));
-        let weighed = weighed.count();
-        // Files that this installation never saw are not weighed: in a folder that servers share,
-        // the others' files would make any deletion look small.
-        let own = managed.iter().filter(|(id, _)| self.seen.contains_key(id));
-        let own: usize = own.map(|(_, files)| files.len()).sum();
-        let agreed = self
-            .deletions()
-            .filter_map(id_of)
-            .filter(|id| self.agreed.contains(id));
-        let own = own - agreed.count();
-        let sent = self
-            .decided(|decision| decision == Decision::Upload)
-            .count();
-        let is_all = weighed > 0 && weighed == own + sent;
-        let is_most = weighed >= HELD_MIN && weighed * 2 > own + sent;
-        self.on_hold = on_hold;
+    /// Rule 8, for what is on hold already and for what would be too much now.
+    fn hold_back(&mut self) {
+        let is_too_much = self.would_lose_too_much();
         for row in &mut self.rows {
             let (Decision::Delete { .. }, Some(id)) = (row.decision, &row.id) else {
                 continue;
             };
-            let is_held = self.on_hold.contains(id) || is_all || is_most;
-            if is_held && !self.agreed.contains(id) {
+            let is_held = is_too_much || self.on_hold.contains(id);
+            if is_held && row.file.is_some() && !self.agreed.contains(id) {
                 row.decision = Decision::Keep(Reason::OnHold);
                 self.on_hold.insert(id.clone());
+            }
+        }
+    }
+
+    /// Whether what would go without the admin's word is everything, or more than what would stay.
+    fn would_lose_too_much(&self) -> bool {
+        let (mut going, mut staying) = (0, 0);
+        for row in &self.rows {
+            // Files that this installation never saw are not weighed: in a folder that servers share,
+            // the others' files would make any deletion look small.
+            let Some(id) = row.id.as_ref().filter(|id| self.seen.contains_key(id)) else {
+                continue;
+            };
+            match row.decision {
+                Decision::Upload => staying += 1,
+                _ if row.file.is_none() => {}
+                Decision::Delete { .. } if self.agreed.contains(id) => {}
+                Decision::Delete { .. } | Decision::Keep(Reason::OnHold) => going += 1,
+                _ => staying += 1,
+            }
+        }
+        going > 0 && staying == 0 || going >= HELD_MIN && going > staying
+    }
+
+    /// Decides again about deletions, now that it is known what has become of uploads: one that was refused for
+    /// its name may be what a copy is of, and one that did not arrive keeps nothing. Returns whether
+    /// more is on hold.
+    pub fn weigh_again(&mut self) -> bool {
+        let refused = self.decided(|decision| decision == Decision::Refuse);
+        let refused: BTreeSet<u64> = refused
+            .filter_map(|row| Some(row.backup.as_ref()?.version?.bytes))
+            .collect();
+        for row in &mut self.rows {
+            let size = row.file.as_ref().map(|file| file.size);
+            let is_it = size.is_some_and(|size| refused.contains(&size));
+            if is_it && matches!(row.decision, Decision::Delete { .. }) {
+                row.decision = Decision::Keep(Reason::Doubtful);
+            }
+        }
+        let held_before = self.on_hold.len();
+        self.hold_back();
+        self.on_hold.len() > held_before
+    }
+
+    /// Decides again about deletions, by a newer list of the same run: what it names stays, and everything
+    /// if it is unfit for deletions.
+    pub fn heed(&mut self, listing: &Listing) {
+        let listed: BTreeSet<&BackupId> = listing.backups.iter().map(|b| &b.id).collect();
+        let is_unfit = unfit(listing).is_some();
+        for row in &mut self.rows {
+            let is_listed = row.id.as_ref().is_some_and(|id| listed.contains(id));
+            if (is_unfit || is_listed) && matches!(row.decision, Decision::Delete { .. }) {
+                row.decision = Decision::Keep(Reason::ListUnfit);
             }
         }
     }
@@ -304,20 +333,15 @@ impl<'a> Doubts<'a> {
         }
     }
 
-    /// Whether one of them may be the backup of this copy: at its path or above it, or of its length in
-    /// its folder.
+    /// Whether one of them may be the backup of this copy: at its path or above it, or of its length
+    /// anywhere, since whoever gives a name that cannot be taken may give it to a folder.
     fn concern(&self, id: &BackupId, bytes: u64) -> bool {
-        let folder_of = |key: &str| {
-            key.rsplit_once('/')
-                .map_or(String::new(), |(folder, _)| folder.to_owned())
-        };
         let key = id.key();
         let is_it = |doubt: &Doubt| {
             let below = key.strip_prefix(doubt.key.as_str());
             let is_at_or_above = doubt.key.is_empty()
                 || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            let is_beside = doubt.bytes == Some(bytes) && folder_of(key) == folder_of(&doubt.key);
-            is_at_or_above || is_beside
+            is_at_or_above || doubt.bytes == Some(bytes)
         };
         self.doubts.iter().any(is_it) || self.refused_sizes.contains(&bytes)
     }
@@ -332,8 +356,12 @@ fn judged(world: &World<'_>, backup: &Backup) -> Backup {
         .filter(|known| known.version == backup.version);
     let is_same = known.is_some_and(|known| world.now - known.same_since >= SAME_FOR);
     let has_content = backup.version.is_some_and(|version| version.bytes > 0);
+    // What was copied once stays trusted.
+    let known = world.mirrored.get(&backup.id);
+    let is_copied = known.is_some_and(|known| known.version == backup.version);
+    let is_trusted = has_content && (is_same || is_copied);
     Backup {
-        finished: backup.finished || (backup.is_from_the_future && has_content && is_same),
+        finished: backup.finished || (backup.is_from_the_future && is_trusted),
         ..backup.clone()
     }
 }
@@ -362,7 +390,8 @@ fn next_pending(world: &World<'_>, rows: &[Row]) -> BTreeMap<BackupId, Pending> 
             since: known.map_or(world.now, |known| known.since),
             runs: known.map_or(0, |known| known.runs).saturating_add(1),
             version: backup.version,
-            same_since: same.map_or(world.now, |same| same.same_since),
+            // A clock that was ahead once delays nothing.
+            same_since: same.map_or(world.now, |same| same.same_since.min(world.now)),
         };
         (backup.id.clone(), pending)
     });

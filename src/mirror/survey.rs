@@ -1,10 +1,9 @@
 //! What there is at both ends, looked at side by side, and the plan that follows from it.
 
-use chrono::{DateTime, Utc};
-
 use super::names::Naming;
 use super::plan::{Plan, World};
-use crate::dropbox::files::{Depth, Listed, ListedFile};
+use crate::clock;
+use crate::dropbox::files::{Depth, Listed};
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::plugin::config::Settings;
@@ -68,14 +67,13 @@ pub fn naming(settings: &Settings, zone: Zone) -> Naming {
     }
 }
 
-/// The plan for both lists at the time `now`.
+/// The plan for both lists, at the time of the mirror's.
 pub fn plan(
     listing: &Listing,
-    files: &[ListedFile],
+    mirrored: &Listed,
     memory: &Memory,
     settings: &Settings,
     zone: Zone,
-    now: DateTime<Utc>,
 ) -> Plan {
     // What was seen in one source's list says nothing about what another one lacks or still has.
     let of_another_source = Memory::default();
@@ -85,16 +83,17 @@ pub fn plan(
     };
     Plan::new(&World {
         listing,
-        files,
+        files: &mirrored.files,
         seen: &memory.seen,
         on_hold: &memory.on_hold,
         agreed: &memory.agreed,
         mirrored: &memory.mirrored,
         pending: &memory.pending,
         refused: &memory.refused,
-        confirm_cleanup: settings.confirm_cleanup,
+        confirm_cleanup: settings.confirm_cleanup && !memory.tick_is_used,
         keep_deleted_days: settings.keep_deleted_days,
         naming: naming(settings, zone),
-        now,
+        // Absences are measured by one clock, whatever this machine's shows.
+        now: mirrored.time.unwrap_or_else(clock::now),
     })
 }

@@ -2,10 +2,9 @@
 
 use super::outcome::Outcome;
 use super::store_late;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use crate::clock::{self, Stop};
-use crate::dropbox::files::Listed;
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox};
 use crate::findings::{Finding, Findings, advice, from, table};
@@ -102,34 +101,15 @@ impl Run<'_> {
             .mirrored
             .map_err(|error| vec![table::mirror_not_listed().explained(&error, &error)]);
         let (listing, mirrored) = (findings.accept(listing), findings.accept(mirrored));
-        let (
-            Some(listing),
-            Some(Listed {
-                files,
-                folders,
-                time,
-            }),
-        ) = (listing, mirrored)
-        else {
+        let (Some(listing), Some(mirrored)) = (listing, mirrored) else {
             return Outcome::NotMirrored;
         };
-        // Absences are measured by one clock, whatever this machine's shows.
-        let now = time.unwrap_or_else(clock::now);
-        findings.extend(wrong_clock(time));
+        findings.extend(wrong_clock(mirrored.clock_ahead));
         let memory = &mut self.state.memory;
-        let is_ticked = settings.confirm_cleanup;
-        memory.tick_is_used &= is_ticked;
-        let settings = &Settings {
-            confirm_cleanup: is_ticked && !memory.tick_is_used,
-            ..settings.clone()
-        };
-        let plan = survey::plan(&listing, &files, memory, settings, zone, now);
-        if memory.origin != listing.origin {
-            memory.mirrored.clear();
-            memory.refused.clear();
-            memory.origin.clone_from(&listing.origin);
-        }
-        if is_ticked {
+        memory.tick_is_used &= settings.confirm_cleanup;
+        memory.begin_with(&listing.origin);
+        let plan = survey::plan(&listing, &mirrored, memory, settings, zone);
+        if settings.confirm_cleanup {
             self.note_agreement(&plan);
         }
         let machine = machine_name();
@@ -148,8 +128,7 @@ impl Run<'_> {
             lanes: transfer::lanes(settings.upload_bytes_per_second),
             keep_replaced_days: settings.keep_deleted_days,
             machine,
-            folders,
-            now,
+            folders: mirrored.folders,
             plan,
             summary: Summary::default(),
         }
@@ -158,23 +137,24 @@ impl Run<'_> {
     }
 
     /// Takes note of the admin's word: it counts for the ids that are on hold now, and the box is unticked.
+    /// Where an earlier run has done so and could not untick it, that alone is made up for.
     fn note_agreement(&mut self, plan: &Plan) {
         let memory = &mut self.state.memory;
+        let was_used = std::mem::replace(&mut memory.tick_is_used, true);
         memory.agreed.clone_from(&plan.agreed);
         memory.on_hold.clone_from(&plan.on_hold);
-        // Left ticked, it counts no second time.
-        memory.tick_is_used = true;
         if let Err(error) = self.state.save() {
             let consequence = "Your agreement to the clean-up is taken note of by the next run";
             self.findings
                 .add(table::memory_unwritable(consequence).because(&error));
             return;
         }
-        let finding = match (
-            plan.agreed.len(),
-            config::change(&self.folder.config(), &Change::CleanupDone),
-        ) {
+        let unticked = config::change(&self.folder.config(), &Change::CleanupDone);
+        // What is ticked from now on is another word.
+        self.state.memory.tick_is_used = unticked.is_err();
+        let finding = match (plan.agreed.len(), unticked) {
             (_, Err(error)) => table::cleanup_not_unticked().after(&from::configuration(&error)),
+            (_, Ok(())) if was_used => table::unticked_at_last(),
             (0, Ok(())) => table::nothing_to_agree_to(),
             (agreed, Ok(())) => table::agreed(&text::count(agreed, "backup")),
         };
@@ -238,9 +218,9 @@ impl Run<'_> {
 /// A clock that is this far off is worth a word; certificates bear with more.
 const SKEW_MAX: TimeDelta = TimeDelta::minutes(5);
 
-/// Tells of a clock that is wrong, by the time of Dropbox's answer.
-fn wrong_clock(time: Option<DateTime<Utc>>) -> Option<Finding> {
-    let ahead = clock::now() - time?;
+/// Tells of a clock that is wrong, by Dropbox's.
+fn wrong_clock(ahead: Option<TimeDelta>) -> Option<Finding> {
+    let ahead = ahead?;
     let off = text::duration(ahead.abs().to_std().unwrap_or_default());
     let direction = if ahead > TimeDelta::zero() {
         "ahead of"

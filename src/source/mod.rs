@@ -73,8 +73,7 @@ pub struct Listing {
 }
 
 /// Something in a folder that could not be taken: a link, a name that Dropbox cannot hold, something that
-/// cannot be opened. Nobody knows what it holds, so it may be any backup at its path, below it, or of its length
-/// beside it.
+/// cannot be opened. Nobody knows what it holds, so it may be any backup at its path, below it, or of its length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doubt {
     /// Its path as [`BackupId::key`] has it, as far as that can be said; empty for the whole folder.

@@ -232,6 +232,19 @@ impl Memory {
         }
     }
 
+    /// Forgets what another source has shown, if that is not the one that is listed now.
+    pub fn begin_with(&mut self, origin: &Option<Origin>) {
+        if self.origin != *origin {
+            self.origin.clone_from(origin);
+            self.seen.clear();
+            self.on_hold.clear();
+            self.agreed.clear();
+            self.pending.clear();
+            self.refused.clear();
+            self.mirrored.clear();
+        }
+    }
+
     /// The host's timezone, or UTC until it is known.
     pub fn zone(&self) -> Zone {
         let name = self.timezone.as_deref();

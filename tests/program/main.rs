@@ -30,3 +30,4 @@ mod setup;
 mod support;
 mod switches;
 mod terminal;
+mod truth;

@@ -193,6 +193,13 @@ impl History {
                 .collect(),
             has_bad_rows: false,
             files: before.clone(),
+            contents: self
+                .world
+                .dropbox
+                .files()
+                .into_iter()
+                .map(|file| (file.path, file.content_hash))
+                .collect(),
             keep: self.keep_days * DAY,
             is_confirmed: self.is_confirmed,
             now: Utc::now().timestamp() / 60,
@@ -216,6 +223,21 @@ impl History {
         self.world.dropbox.traffic().clear_faults();
         self.world.uisp.traffic().clear_faults();
         let verdict = self.memory.judge(&sight);
+        // What a run that failed has stored and found equal is for the program to say.
+        let mirrored = self.state().map(|state| state["mirrored"].clone());
+        let mirrored = mirrored
+            .as_ref()
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
+        self.memory.verified = mirrored
+            .map(|(id, file)| {
+                (
+                    id.clone(),
+                    file["content_hash"].as_str().unwrap().to_owned(),
+                )
+            })
+            .collect();
         self.held += verdict.newly_held;
         let after = self.managed();
         let gone: BTreeSet<String> = before

@@ -597,6 +597,11 @@ impl History {
                 .iter()
                 .filter_map(|(name, file)| Some((name.clone(), file.id.clone()?)))
                 .collect(),
+            contents: self
+                .folder
+                .iter()
+                .map(|(name, file)| (name.clone(), file.content.to_string()))
+                .collect(),
             keep: i64::from(plugin.keep_deleted_days) * DAY,
             is_confirmed: plugin.is_confirmed,
             now,
@@ -716,10 +721,10 @@ impl History {
             verified_at: time(self.now),
             version: None,
         };
-        self.servers[index]
-            .plugin
-            .mirrored
-            .insert(id.clone(), mirrored);
+        let content = file.content.to_string();
+        let plugin = &mut self.servers[index].plugin;
+        plugin.mirrored.insert(id.clone(), mirrored);
+        plugin.reference.verified.insert(id.to_string(), content);
     }
 
     fn delete(
@@ -843,7 +848,10 @@ impl History {
                 .collect();
             for file in self.folder.values() {
                 let Some(id) = &file.id else { continue };
-                let is_known = server.plugin.reference.met.contains_key(id);
+                let reference = &server.plugin.reference;
+                // What somebody has put in the place of a copy stays.
+                let is_own = reference.verified.get(id) == Some(&file.content.to_string());
+                let is_known = is_own && reference.met.contains_key(id);
                 self.check(!is_known || listed.contains(id.as_str()), || {
                     format!("{id} should have gone at last")
                 });

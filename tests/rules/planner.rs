@@ -286,6 +286,22 @@ fn rule_5_an_id_that_was_never_seen_is_kept() {
 }
 
 #[test]
+fn rule_5_a_file_that_was_neither_stored_nor_found_equal_is_kept() {
+    // Another machine or somebody has replaced it, or it was never compared.
+    let changed: fn(&mut Case) = |case| {
+        case.entries[1].metadata.content_hash = Some(ContentHash::of(b"another"));
+    };
+    let unknown: fn(&mut Case) = |case| drop(case.mirrored.remove(&id("b")));
+    for change in [changed, unknown] {
+        let mut case = Case::new(&["a", "b", "c"], &["a"]);
+        change(&mut case);
+        let plan = case.plan();
+        assert_eq!(deleted(&plan), ["c"]);
+        assert_eq!(kept(&plan, Reason::Strange), 1);
+    }
+}
+
+#[test]
 fn rule_6_a_failed_upload_keeps_everything() {
     let plan = Case::new(&["a", "b"], &["a", "new"]).plan();
     assert_eq!(deleted(&plan), ["b"]);
@@ -401,10 +417,71 @@ fn rule_8_the_admins_word_counts_for_what_was_on_hold_when_it_was_given() {
     for new in ["n1", "n2", "n3"] {
         later.entries.push(file(&name(new)));
         later.seen.insert(id(new), Seen::default());
+        later.mirrored.insert(id(new), mirrored());
     }
     let plan = later.plan();
     assert_eq!(deleted(&plan), ["c", "d", "e", "f"]);
     assert_eq!(kept(&plan, Reason::OnHold), 3);
+}
+
+#[test]
+fn rule_8_what_did_not_arrive_keeps_nothing() {
+    // Three go and three come: that is half.
+    let mut plan = Case::new(&["a", "b", "c"], &["d", "e", "f"]).plan();
+    assert!(!plan.weigh_again());
+    assert_eq!(deleted(&plan).len(), 3);
+    // One of the three was gone when its turn came; the others are there or still to come.
+    let gone = plan.rows.iter_mut().find(|row| row.id == Some(id("d")));
+    let gone = gone.unwrap();
+    (gone.backup, gone.decision) = (None, Decision::Wait);
+    assert!(plan.weigh_again());
+    assert!(deleted(&plan).is_empty());
+    assert_eq!(plan.on_hold.len(), 3);
+    // Weighed again, nothing is looser.
+    assert!(!plan.weigh_again());
+    assert!(deleted(&plan).is_empty());
+}
+
+#[test]
+fn rule_3_what_was_refused_in_this_run_may_be_what_a_copy_is_of() {
+    for (bytes, goes) in [(1, 0), (5, 1)] {
+        let mut case = Case::of_folder(&["a", "b", "c"], &["b", "c", "renamed"]);
+        case.listing.backups[2].version = version(bytes, 0);
+        let mut plan = case.plan();
+        assert_eq!(deleted(&plan), ["a"]);
+        let renamed = plan
+            .rows
+            .iter_mut()
+            .find(|row| row.decision == Decision::Upload);
+        renamed.unwrap().decision = Decision::Refuse;
+        plan.weigh_again();
+        assert_eq!(deleted(&plan).len(), goes);
+    }
+}
+
+#[test]
+fn a_newer_list_of_the_same_run_only_keeps() {
+    let plan = || Case::new(&["a", "b", "c", "d", "e"], &["d", "e", "f"]).plan();
+    let list = |ids: &[&str]| Listing {
+        backups: ids.iter().map(|id| backup(id, true)).collect(),
+        ..Listing::default()
+    };
+    for (newer, goes) in [
+        (list(&["d", "e"]), &["a", "b", "c"][..]),
+        (list(&["A", "d", "e"]), &["b", "c"]),
+        (list(&[]), &[]),
+        (
+            Listing {
+                problems: vec!["row 1: it has no id".into()],
+                ..list(&["d", "e"])
+            },
+            &[],
+        ),
+    ] {
+        let mut plan = plan();
+        plan.heed(&newer);
+        assert_eq!(deleted(&plan), goes, "{newer:?}");
+    }
 }
 
 // ---- what could not be taken, and what is still to come ----
@@ -419,15 +496,15 @@ fn doubt(key: &str, bytes: Option<u64>) -> Doubt {
 }
 
 #[test]
-fn what_could_not_be_taken_protects_its_path_what_is_below_and_what_has_its_length_beside_it() {
+fn what_could_not_be_taken_protects_its_path_what_is_below_and_what_has_its_length() {
     for (doubt, stays) in [
         (doubt("db", None), &["db/1", "db/x/2"][..]),
         (doubt("db/1", None), &["db/1"]),
         (doubt("other", None), &[]),
         (doubt("", None), &["db/1", "db/x/2", "e"]),
-        (doubt("db/renamed", Some(1)), &["db/1"]),
-        (doubt("db/renamed", Some(2)), &[]),
-        (doubt("renamed", Some(1)), &["e"]),
+        (doubt("db /renamed", Some(1)), &["db/1", "db/x/2", "e"]),
+        (doubt("db /renamed", Some(2)), &[]),
+        (doubt("e", Some(2)), &["e"]),
         // A name is no folder of what begins like it.
         (doubt("d", None), &[]),
     ] {
@@ -479,10 +556,21 @@ fn a_file_from_the_future_is_finished_once_two_runs_found_it_the_same() {
         "at the same time"
     );
     case.now += TimeDelta::minutes(2);
-    assert_eq!(decision(&case.plan(), "a"), Decision::Upload);
+    let plan = case.plan();
+    assert_eq!(decision(&plan, "a"), Decision::Upload);
+    // Once copied it stays trusted.
+    case = case.after(&plan);
+    case.pending.clear();
+    for _ in 0..2 {
+        let plan = case.plan();
+        assert_eq!(decision(&plan, "a"), Decision::Mirrored);
+        assert!(plan.pending.is_empty());
+        case = case.after(&plan);
+    }
     // It has changed since.
     case.listing.backups[0].version = version(7, 1);
-    assert_eq!(decision(&case.plan(), "a"), Decision::Wait);
+    let unfinished = Decision::Keep(Reason::Unfinished);
+    assert_eq!(decision(&case.plan(), "a"), unfinished);
 }
 
 #[test]
@@ -765,6 +853,8 @@ proptest! {
             let since = seen.and_then(|seen| seen.missing_since).unwrap_or(case.now);
             let days = TimeDelta::days(i64::from(case.keep_deleted_days));
             prop_assert!(since + days <= case.now);
+            let known = case.mirrored.get(id).map(|known| known.content_hash);
+            prop_assert_eq!(known, row.file.as_ref().and_then(|file| file.content_hash));
             let is_agreed = case.confirm_cleanup || case.agreed.contains(id);
             prop_assert!(is_agreed || !case.on_hold.contains(id));
         }
@@ -823,7 +913,10 @@ proptest! {
         let mut next = case.after(&case.plan());
         // Verified means equal: what differed has been replaced.
         for file in &mut next.entries {
-            file.metadata.content_hash = Some(ContentHash::of(b"x"));
+            let own = case.naming.recognise(&file.name);
+            if case.listing.backups.iter().any(|backup| Some(&backup.id) == own.as_ref()) {
+                file.metadata.content_hash = Some(ContentHash::of(b"x"));
+            }
         }
         let plan = next.plan();
         prop_assert!(is_idle(&plan));

@@ -7,4 +7,4 @@ mod dsmr_reader;
 mod mirroring;
 mod names;
 mod units;
-mod world;
+pub mod world;

@@ -104,25 +104,12 @@ impl Site {
 
     /// Writes the host's addresses anew.
     pub fn set_crm_url(&self, local: Value, public: Value) {
-        let ucrm = json!({
-            "ucrmLocalUrl": local,
-            "ucrmPublicUrl": public,
-            "unmsLocalUrl": self.world.uisp.local_url(),
-        });
-        std::fs::write(self.world.root().join("ucrm.json"), ucrm.to_string()).unwrap();
+        set_addresses(&self.world, local, public);
     }
 
     /// The program as a web server's CGI would start it.
     pub fn command(&self, method: &str, query: &str, cookies: &str) -> Command {
-        let mut command = self.world.command();
-        command
-            .arg("page")
-            // Time limits are those of people who wait.
-            .env_remove("BACKUP_SYNC_CLOCK_SPEED")
-            .env("REQUEST_METHOD", method)
-            .env("QUERY_STRING", query)
-            .env("HTTP_COOKIE", cookies);
-        command
+        command(&self.world, method, query, cookies)
     }
 
     /// Asks for a page with these cookies.
@@ -132,7 +119,7 @@ impl Site {
 
     /// The page as an admin sees it.
     pub fn page(&self) -> Page {
-        let page = self.ask("GET", "", "PHPSESSID=test-admin-who-views");
+        let page = self.ask("GET", "", ADMIN);
         assert_eq!(page.status, "200 OK", "{}", page.body);
         page
     }
@@ -141,6 +128,40 @@ impl Site {
     pub fn questions(&self) -> usize {
         self.crm.traffic().count(CURRENT_USER)
     }
+}
+
+/// The cookie of somebody who may see the page.
+const ADMIN: &str = "PHPSESSID=test-admin-who-views";
+
+fn set_addresses(world: &World, local: Value, public: Value) {
+    let ucrm = json!({
+        "ucrmLocalUrl": local,
+        "ucrmPublicUrl": public,
+        "unmsLocalUrl": world.uisp.local_url(),
+    });
+    std::fs::write(world.root().join("ucrm.json"), ucrm.to_string()).unwrap();
+}
+
+fn command(world: &World, method: &str, query: &str, cookies: &str) -> Command {
+    let mut command = world.command();
+    command
+        .arg("page")
+        // Time limits are those of people who wait.
+        .env_remove("BACKUP_SYNC_CLOCK_SPEED")
+        .env("REQUEST_METHOD", method)
+        .env("QUERY_STRING", query)
+        .env("HTTP_COOKIE", cookies);
+    command
+}
+
+/// The page of a world as an admin sees it.
+pub fn page_around(world: &World) -> Page {
+    let crm = Server::start(ServerOptions::default(), Arc::new(Crm)).unwrap();
+    let url = crm.url() + "/crm/";
+    set_addresses(world, json!(url), json!("http://192.0.2.1/crm/"));
+    let page = page(&mut command(world, "GET", "", ADMIN));
+    assert_eq!(page.status, "200 OK", "{}", page.body);
+    page
 }
 
 /// What the program answers; it says nothing else.

@@ -55,7 +55,7 @@ impl Monitor {
     }
 
     /// The calls so far, as method and what follows the address; forgets them.
-    fn take(&self) -> Vec<(String, String)> {
+    pub fn take(&self) -> Vec<(String, String)> {
         let calls = std::mem::take(&mut *self.calls.0.lock().unwrap());
         let prefix = format!("/ping/{KEY}");
         calls

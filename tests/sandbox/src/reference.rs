@@ -13,6 +13,9 @@ pub struct Memory {
     pub held: BTreeSet<String>,
     /// Those of them for which it was given.
     pub agreed: BTreeSet<String>,
+    /// What each backup was when it was stored, or found equal to its file: a file that is not that belongs to
+    /// somebody else.
+    pub verified: BTreeMap<String, String>,
     /// When an id was last seen in a list; only for checking, the rules do not need it.
     pub last_listed: BTreeMap<String, i64>,
 }
@@ -26,6 +29,8 @@ pub struct Sight {
     pub has_bad_rows: bool,
     /// Managed files: name and id. What is foreign is not even looked at (rule 1).
     pub files: BTreeMap<String, String>,
+    /// What is in them.
+    pub contents: BTreeMap<String, String>,
     /// `keepDeletedDays`, in minutes.
     pub keep: i64,
     /// `confirmCleanup`, as long as it has not been taken note of.
@@ -61,6 +66,7 @@ impl Memory {
             };
             self.met.retain(|id, _| matters(id));
             self.held.retain(|id| matters(id));
+            self.verified.retain(|id, _| matters(id));
             for (_, since) in self
                 .met
                 .iter_mut()
@@ -77,10 +83,14 @@ impl Memory {
                     .get(id)
                     .is_some_and(|since| since.is_some_and(|since| since + sight.keep <= sight.now))
         };
+        let is_own = |name: &String, id: &String| {
+            let verified = self.verified.get(id);
+            verified.is_some() && verified == sight.contents.get(name)
+        };
         let due: Vec<(&String, &String)> = sight
             .files
             .iter()
-            .filter(|(_, id)| passes_1_to_7(id))
+            .filter(|(name, id)| passes_1_to_7(id) && is_own(name, id))
             .collect();
         // Rule 8. The admin's word counts for what is on hold when it is given. The share is that of the
         // files which this installation could ever delete, and of those that it sends: another server's
@@ -128,6 +138,7 @@ impl Memory {
     /// A backup whose last file is deleted is forgotten: who brings it back keeps it.
     pub fn forget(&mut self, id: &str) {
         self.met.remove(id);
+        self.verified.remove(id);
         self.held.remove(id);
         self.agreed.remove(id);
     }

@@ -1,0 +1,117 @@
+//! What was begun is finished: runs that end before everything is sent, with new backups in between.
+
+use sandbox::http::{Action, Gate, On};
+use sandbox::uisp::{Backup, Creation};
+use serde_json::json;
+
+use super::Watch;
+use crate::support::{Ended, PATIENCE, World};
+
+const MIB: u64 = 1024 * 1024;
+const CREATE: &str = "POST nms/backups/create";
+
+/// A run of an hour, in which at most 41 MB are sent, takes less than four seconds. On a busy machine its time limits
+/// may pass.
+fn short_run(world: &World) -> Ended {
+    let mut command = world.command();
+    command.env("BACKUP_SYNC_CLOCK_SPEED", "1000");
+    let ended = world.run_as(&mut command);
+    let _ = std::fs::remove_file(world.root().join(".ucrm-plugin-execution-requested"));
+    ended
+}
+
+#[test]
+fn backups_that_are_larger_than_a_run_arrive_although_new_ones_come() {
+    let world = World::authorized();
+    world.configure(json!({"uploadLimitMbps": 0.1}));
+    let watch = Watch::over(&world);
+    let size = 60 * MIB;
+    let mut runs = 0;
+    while world.dropbox.files().len() < 3 {
+        assert!(runs < 60, "no end: {}", world.log());
+        if runs % 2 == 0 {
+            world.uisp.add(Backup::numbered(runs, size));
+        }
+        let ended = short_run(&world);
+        runs += 1;
+        // Whatever is sent is for one that is begun, and few are begun: nothing is sent for nothing.
+        let traffic = world.dropbox.traffic();
+        let sent: u64 = ["start", "append_v2"]
+            .map(|route| traffic.body_bytes(&format!("files/upload_session/{route}")))
+            .iter()
+            .sum();
+        let stored = world.dropbox.files().len() as u64;
+        assert!(
+            sent < (stored + 2) * size,
+            "{sent} bytes for {stored}: {}",
+            ended.log
+        );
+        assert_ne!(watch.ping(), Some("good"), "{}", ended.log);
+    }
+    assert!(runs > 3);
+    watch.assert_not_well(
+        &world,
+        &Ended {
+            code: Some(0),
+            log: world.log(),
+        },
+    );
+}
+
+#[test]
+fn a_run_that_carries_on_makes_no_fresh_backup() {
+    let world = World::authorized();
+    world.configure(json!({"uploadLimitMbps": 0.1, "createBackup": true}));
+    world
+        .uisp
+        .configure(|options| options.creation = Creation::Succeeds { after_lists: 0 });
+    world.uisp.add(Backup::numbered(1, 100 * MIB));
+    for _ in 0..3 {
+        short_run(&world);
+        assert_eq!(world.uisp.traffic().count(CREATE), 1, "{}", world.log());
+    }
+    // Once all have arrived, the next one is made.
+    world.configure(json!({"uploadLimitMbps": null}));
+    world.run_well();
+    let made = world.uisp.traffic().count(CREATE);
+    world.run_well();
+    assert_eq!(world.uisp.traffic().count(CREATE), made + 1);
+    world.assert_mirrored();
+}
+
+#[test]
+fn a_run_after_a_killed_one_makes_no_fresh_backup_and_sends_what_was_begun_first() {
+    let world = World::authorized();
+    world.configure(json!({"createBackup": true}));
+    world.uisp.add(Backup::numbered(1, 40 * MIB));
+    let gate = Gate::new();
+    world.dropbox.inject(
+        On::from_nth("files/upload_session/append_v2", 3),
+        Action::Hold(gate.clone()),
+    );
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    run.signal("KILL");
+    assert_eq!(run.wait(), None);
+    world.dropbox.traffic().clear_faults();
+    gate.open();
+    let made = world.uisp.traffic().count(CREATE);
+    world.add_backups(9, 9, 1000);
+    let ended = world.run_well();
+    assert_eq!(world.uisp.traffic().count(CREATE), made, "{}", ended.log);
+    ended.assert_line(&["No fresh backup is made in this run"]);
+    let first = world.uisp.requests().into_iter().rev();
+    let downloads: Vec<String> = first
+        .map(|request| request.route)
+        .take_while(|route| route != "nms/backups")
+        .filter(|route| route.starts_with("nms/backups/"))
+        .collect();
+    assert!(
+        downloads
+            .last()
+            .unwrap()
+            .contains(&Backup::numbered(1, 0).id),
+        "{downloads:?}"
+    );
+    world.assert_mirrored();
+}
