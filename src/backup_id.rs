@@ -155,8 +155,15 @@ impl Eq for BackupId {}
 pub struct Version {
     /// Length in bytes.
     pub bytes: u64,
-    /// When its content was changed last, as exactly as the file system tells.
+    /// When its content was changed last, as exactly as the file system tells. Programs may set it to
+    /// anything.
     pub modified_at: DateTime<Utc>,
+    /// When the file system last noted any change of the file. No program can set it, so it tells of a
+    /// content that was changed under its old length and time.
+    pub changed_at: DateTime<Utc>,
+    /// The number of the file on its file system, which tells of another file in its place; 0 where such
+    /// numbers do not last.
+    pub inode: u64,
 }
 
 #[cfg(test)]

@@ -115,12 +115,7 @@ impl Source for Directory {
             }
             Err(cause) => return Err(unreadable(&self.folder.join(path), cause)),
         };
-        let reading = Reading {
-            file: File::from(file),
-            path: self.folder.join(path),
-            version,
-        };
-        reading.check()?;
+        let reading = Reading::new(File::from(file), self.folder.join(path), version)?;
         Ok(Stream {
             reader: Box::new(reading),
             offset: 0,
@@ -153,10 +148,15 @@ fn unreadable(path: &Path, cause: impl Into<io::Error>) -> Error {
 }
 
 fn version(stat: &Stat) -> Version {
-    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+    let time = |seconds, nanoseconds| {
+        let nanoseconds = u32::try_from(nanoseconds).unwrap_or_default();
+        DateTime::from_timestamp(seconds, nanoseconds).unwrap_or_default()
+    };
     Version {
         bytes: u64::try_from(stat.st_size).unwrap_or_default(),
-        modified_at: DateTime::from_timestamp(stat.st_mtime, nanoseconds).unwrap_or_default(),
+        modified_at: time(stat.st_mtime, stat.st_mtime_nsec),
+        changed_at: time(stat.st_ctime, stat.st_ctime_nsec),
+        inode: stat.st_ino,
     }
 }
 
@@ -394,13 +394,34 @@ struct Reading {
     file: File,
     path: PathBuf,
     version: Version,
+    /// What the system said of it when it was opened.
+    opened: Stat,
 }
 
 impl Reading {
+    fn new(file: File, path: PathBuf, version: Version) -> Result<Self, Error> {
+        let stat = rustix::fs::fstat(&file).map_err(|cause| unreadable(&path, cause))?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !is_file || self::version(&stat) != version {
+            return Err(Error::InUse);
+        }
+        Ok(Self {
+            file,
+            path,
+            version,
+            opened: stat,
+        })
+    }
+
     fn check(&self) -> Result<(), Error> {
         let stat = rustix::fs::fstat(&self.file).map_err(|cause| unreadable(&self.path, cause))?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if is_file && version(&stat) == self.version {
+        let mut now = version(&stat);
+        // A name that the file loses, because another file takes its place, or gets leaves its content as
+        // it is, but not its time of change.
+        if stat.st_nlink != self.opened.st_nlink {
+            now.changed_at = self.version.changed_at;
+        }
+        if now == self.version {
             Ok(())
         } else {
             Err(Error::InUse)
@@ -432,6 +453,8 @@ mod tests {
         let version = Version {
             bytes: 1,
             modified_at: DateTime::UNIX_EPOCH,
+            changed_at: DateTime::UNIX_EPOCH,
+            inode: 1,
         };
         Walk {
             files: paths.iter().map(|path| (path.into(), version)).collect(),

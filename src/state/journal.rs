@@ -316,7 +316,12 @@ mod tests {
         let id = BackupId::of_path("archive/a b.sql").unwrap();
         let version = |bytes| {
             let modified_at = "2026-11-21T00:00:00.123456789Z".parse().unwrap();
-            Some(Version { bytes, modified_at })
+            Some(Version {
+                bytes,
+                modified_at,
+                changed_at: modified_at,
+                inode: 1,
+            })
         };
         journals.begin(&id, version(1), "pid_upload_session:x");
         assert!(journals.unfinished(&id, version(1)).is_some());

@@ -193,7 +193,12 @@ impl Case {
 /// A version of so many bytes, written on such a day.
 fn version(bytes: u64, written: i64) -> Option<Version> {
     let modified_at = day(-100 + written);
-    Some(Version { bytes, modified_at })
+    Some(Version {
+        bytes,
+        modified_at,
+        changed_at: modified_at,
+        inode: 1,
+    })
 }
 
 fn id_of(row: &Row) -> &BackupId {

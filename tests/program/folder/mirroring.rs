@@ -40,20 +40,37 @@ fn files_keep_their_paths_and_an_unchanged_folder_costs_nothing() {
         );
     }
 
-    // Not even read: what is there now has the old length and the old time.
-    let modified = fs::metadata(world.path("a.sql.gz"))
-        .unwrap()
-        .modified()
-        .unwrap();
-    world.write_at("a.sql.gz", "x", modified);
     world.dropbox.traffic().clear_log();
     let ended = world.run_well();
+    ended.assert_line(&["4 finished backups: 0 to upload, 0 to compare, 4 unchanged"]);
     ended.assert_line(&["Finished: 0 uploaded", "4 unchanged"]);
     assert_eq!(
         world.dropbox.traffic().routes(),
         ["oauth2/token", "files/list_folder"]
     );
     assert_eq!(world.uisp.traffic().requests().len(), 0);
+}
+
+#[test]
+fn a_content_that_changed_under_its_old_length_and_time_is_found() {
+    let world = FolderWorld::new();
+    for name in ["in place", "another file", "the same"] {
+        world.write(name, "content");
+    }
+    world.run_well();
+    let modified = |name| fs::metadata(world.path(name)).unwrap().modified().unwrap();
+    world.write_at("in place", "CONTENT", modified("in place"));
+    world.write_at("new", "CoNtEnT", modified("another file"));
+    fs::rename(world.path("new"), world.path("another file")).unwrap();
+    // As `chmod` does.
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(world.path("the same"), permissions).unwrap();
+    let ended = world.run_well();
+    ended.assert_line(&["0 to upload, 3 to compare, 0 unchanged"]);
+    ended.assert_line(&["Finished: 2 uploaded", "1 unchanged"]);
+    assert!(!ended.log.contains("WARNING"), "{}", ended.log);
+    world.assert_stored(&["in place", "another file", "the same"]);
+    world.run_well().assert_line(&["0 to compare, 3 unchanged"]);
 }
 
 #[test]
