@@ -321,14 +321,18 @@ impl World<'_> {
 
 /// What could not be taken, to be asked whether it may be a backup.
 struct Doubts<'a> {
-    doubts: &'a [Doubt],
+    /// Keys of what may be a file there or a folder; the empty one is the whole folder.
+    keys: BTreeSet<&'a str>,
+    /// Lengths of what is a file.
+    sizes: BTreeSet<u64>,
     refused_sizes: &'a BTreeSet<u64>,
 }
 
 impl<'a> Doubts<'a> {
     fn new(doubts: &'a [Doubt], refused_sizes: &'a BTreeSet<u64>) -> Self {
         Self {
-            doubts,
+            keys: doubts.iter().map(|doubt| doubt.key.as_str()).collect(),
+            sizes: doubts.iter().filter_map(|doubt| doubt.bytes).collect(),
             refused_sizes,
         }
     }
@@ -336,14 +340,13 @@ impl<'a> Doubts<'a> {
     /// Whether one of them may be the backup of this copy: at its path or above it, or of its length
     /// anywhere, since whoever gives a name that cannot be taken may give it to a folder.
     fn concern(&self, id: &BackupId, bytes: u64) -> bool {
-        let key = id.key();
-        let is_it = |doubt: &Doubt| {
-            let below = key.strip_prefix(doubt.key.as_str());
-            let is_at_or_above = doubt.key.is_empty()
-                || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            is_at_or_above || doubt.bytes == Some(bytes)
-        };
-        self.doubts.iter().any(is_it) || self.refused_sizes.contains(&bytes)
+        let mut places = std::iter::successors(Some(id.key()), |place| {
+            let above = place.rsplit_once('/').map_or("", |(above, _)| above);
+            (!place.is_empty()).then_some(above)
+        });
+        places.any(|place| self.keys.contains(place))
+            || self.sizes.contains(&bytes)
+            || self.refused_sizes.contains(&bytes)
     }
 }
 
