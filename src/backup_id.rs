@@ -86,6 +86,34 @@ impl BackupId {
         Ok(Self::with_key(path, path_key(path)))
     }
 
+    /// The keys of what a path that may be no id was probably meant to be: `dump.sql` for this name and a space.
+    pub fn likely_keys(path: &[u8]) -> Vec<String> {
+        let mut text = String::new();
+        for chunk in path.utf8_chunks() {
+            text.push_str(chunk.valid());
+            // A name from before UTF-8, or read with the wrong setting.
+            text.extend(chunk.invalid().iter().copied().map(char::from));
+        }
+        let cleaned = |name: &str| {
+            let is_held = |c: &char| !c.is_control() && *c != '\\';
+            let name: String = name.chars().filter(is_held).collect();
+            name.trim_end_matches(' ').to_owned()
+        };
+        let key = |text: &str| {
+            let names = text.split('/').map(|name| match cleaned(name) {
+                nothing if nothing.is_empty() => name.to_owned(),
+                name => name,
+            });
+            path_key(&names.collect::<Vec<_>>().join("/"))
+        };
+        let mut keys = vec![key(&text)];
+        // Backslashes may be from a system that separates names by them.
+        if text.contains('\\') {
+            keys.push(key(&text.replace('\\', "/")));
+        }
+        keys
+    }
+
     fn with_key(text: &str, key: String) -> Self {
         Self {
             text: text.to_owned(),
@@ -226,7 +254,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_name_was_meant_to_be_is_guessed() {
+        for (path, keys) in [
+            (&b"Dump.sql "[..], &["dump.sql"][..]),
+            (b"Folder /a\nb ", &["folder/ab"]),
+            (b"2026\\dump.sql", &["2026dump.sql", "2026/dump.sql"]),
+            (b"M\xc3\xa4rz", &["m\u{e4}rz"]),
+            (b"M\xe4rz", &["m\u{e4}rz"]),
+            (b"a/ ", &["a/ "]),
+            (b"\n", &["\n"]),
+        ] {
+            assert_eq!(BackupId::likely_keys(path), keys);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_guess_is_never_the_whole_folder(path in prop::collection::vec(any::<u8>(), 1..40)) {
+            prop_assert!(BackupId::likely_keys(&path).iter().all(|key| !key.is_empty()));
+        }
+
+        #[test]
+        fn an_id_is_its_own_guess(path in "[A-Za-z\u{e9}/. ]{1,12}") {
+            if let Ok(id) = BackupId::of_path(&path) {
+                prop_assert_eq!(BackupId::likely_keys(path.as_bytes()), [id.key()]);
+            }
+        }
+
         #[test]
         fn a_path_is_refused_or_stays_below_the_folder(path in "[./\\\\a-c \n]{0,12}|\\PC{0,20}") {
             if let Ok(id) = BackupId::of_path(&path) {

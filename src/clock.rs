@@ -2,13 +2,15 @@
 //!
 //! `BACKUP_SYNC_CLOCK_SPEED` (tests only) makes the program's clock run faster than the wall's: at
 //! 60, a wait of a minute takes a second and the run's time limit is reached after 55 seconds.
+//! `BACKUP_SYNC_FILES_AGE` (tests only) makes files so many seconds older: the time of a change is the system's
+//! own, and no test can set it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// The host kills a run after one hour; past this age a run starts nothing new.
 const WIND_DOWN_AFTER: Duration = Duration::from_secs(50 * 60);
@@ -25,6 +27,13 @@ const SLEEP_SLICE: Duration = Duration::from_millis(50);
 /// The current time.
 pub fn now() -> DateTime<Utc> {
     Utc::now()
+}
+
+/// The current time, for the ages of files.
+pub fn now_for_files() -> DateTime<Utc> {
+    let age = std::env::var("BACKUP_SYNC_FILES_AGE").ok();
+    let age = age.and_then(|age| age.parse::<u32>().ok());
+    now() + TimeDelta::seconds(age.unwrap_or_default().into())
 }
 
 /// The wall time that the program's duration `duration` takes; they differ only in tests.

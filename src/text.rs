@@ -35,13 +35,19 @@ pub fn count(number: usize, thing: &str) -> String {
 
 /// The first `limit` items of a list in quotes, and how many more there are.
 pub fn list<'a>(items: impl IntoIterator<Item = &'a str>, limit: usize) -> String {
-    let items: Vec<String> = items
+    let quoted: Vec<String> = items
         .into_iter()
         .map(|item| format!("\"{item}\""))
         .collect();
+    first(quoted.iter().map(String::as_str), limit, ", ")
+}
+
+/// The first `limit` items of a list with something between them, and how many more there are.
+pub fn first<'a>(items: impl Iterator<Item = &'a str>, limit: usize, between: &str) -> String {
+    let items: Vec<&str> = items.collect();
     match items.len().checked_sub(limit) {
-        None | Some(0) => items.join(", "),
-        Some(more) => format!("{} and {more} more", items[..limit].join(", ")),
+        None | Some(0) => items.join(between),
+        Some(more) => format!("{} and {more} more", items[..limit].join(between)),
     }
 }
 

@@ -211,9 +211,12 @@ findings! {
         "{source} lists no finished backup, so nothing is deleted in Dropbox";
     Info planned(source: &str, finished: &str, uploads: usize, comparisons: usize, unchanged: usize)
         "{source} has {finished}: {uploads} to upload, {comparisons} to compare, {unchanged} unchanged";
-    Gap passed_over(files: &str)
-        "Dropbox cannot hold some files of the backup folder, so they are not mirrored: {files}"
-        remedy "Rename them, or move them out of the folder";
+    Gap passed_over(what: &str)
+        "Some of what is in the backup folder cannot be mirrored: {what}"
+        means "Copies in Dropbox that may be of it stay"
+        remedy "Rename it, let it be read, put a file in the place of a link, or move it out of the folder";
+    Info left_out(what: &str)
+        "Not copied, because nothing is missing without it: {what}";
     Info renamed(files: &str)
         "Dropbox takes some names of the backup folder for the same, so these files have other names there: {files}";
     Warning sudden_shrink(name: &str, before: &str, after: &str)
@@ -253,6 +256,10 @@ findings! {
         "\"{FIELD_CONFIRM_CLEANUP}\" was ticked, but nothing was on hold; the box is unticked again";
     Gap emptied(files: &str)
         "Some files of the backup folder are empty now, but not their copies in Dropbox, which stay: {files}"
+        remedy "Check the program that makes these backups, and whether its disk is full";
+    Gap empty(files: &str)
+        "Some files of the backup folder are empty and have no copy in Dropbox: {files}"
+        means "A dump that failed looks like this. Older copies in Dropbox stay until there is a newer one"
         remedy "Check the program that makes these backups, and whether its disk is full";
     Info not_copied(reason: &str, files: &str) "Not copied, because {reason}: {files}";
     Warning on_hold(files_are: &str, source: &str, loss: &str, names: &str, word: &str)

@@ -8,7 +8,7 @@ use super::names;
 use super::plan::{Plan, Unfit};
 use crate::findings::{Finding, advice, table};
 use crate::row::{Decision, Provenance, Reason, Row};
-use crate::source::{Kind, Listing};
+use crate::source::{Doubt, Kind, Listing};
 use crate::text;
 
 /// Names of files quoted in one line.
@@ -131,11 +131,22 @@ pub fn rivals(plan: &Plan, machine: &str) -> Option<Finding> {
 
 /// What is special about backups that are files and may change.
 fn remarks_on_files(plan: &Plan, listing: &Listing, remarks: &mut Vec<Finding>) {
-    if !listing.passed_over.is_empty() {
-        remarks.push(table::passed_over(&listing.passed_over.join("; ")));
+    let (harmless, missed): (Vec<&Doubt>, Vec<&Doubt>) =
+        listing.doubts.iter().partition(|doubt| doubt.is_harmless);
+    for (doubts, finding) in [
+        (missed, table::passed_over as fn(&str) -> Finding),
+        (harmless, table::left_out),
+    ] {
+        if !doubts.is_empty() {
+            let mut texts: Vec<&str> = doubts.iter().map(|doubt| doubt.text.as_str()).collect();
+            // One thing may have been meant to be several.
+            texts.dedup();
+            remarks.push(finding(&text::first(texts.into_iter(), REMARKS_MAX, "; ")));
+        }
     }
     if !listing.renamed.is_empty() {
-        remarks.push(table::renamed(&listing.renamed.join("; ")));
+        let renamed = listing.renamed.iter().map(String::as_str);
+        remarks.push(table::renamed(&text::first(renamed, REMARKS_MAX, "; ")));
     }
     for row in plan.uploads() {
         let (Some(file), Some(backup)) = (&row.file, &row.backup) else {
@@ -158,37 +169,45 @@ fn remarks_on_files(plan: &Plan, listing: &Listing, remarks: &mut Vec<Finding>) 
     remarks_on_waiting(plan, remarks);
 }
 
-/// Names the files of a backup folder that have no finished backup, by their reasons.
+/// Names the files of a backup folder that cannot be copied yet, by their reasons.
 fn remarks_on_waiting(plan: &Plan, remarks: &mut Vec<Finding>) {
-    let (mut young, mut empty, mut emptied, mut others) = (vec![], vec![], vec![], vec![]);
+    let (mut young, mut early, mut marks) = (vec![], vec![], vec![]);
+    let (mut empty, mut emptied) = (vec![], vec![]);
     for row in &plan.rows {
-        let Some(backup) = row.backup.as_ref().filter(|backup| !backup.finished) else {
+        let backup = row.backup.as_ref().filter(|backup| !backup.finished);
+        let Some((backup, version)) = backup.and_then(|backup| Some((backup, backup.version?)))
+        else {
             continue;
         };
-        let names = match backup.version {
-            Some(version) if version.bytes > 0 => &mut young,
-            Some(_) if row.file.is_some() => &mut emptied,
-            Some(_) => &mut empty,
-            None => &mut others,
+        let names = match version.bytes {
+            0 if row.file.is_some() => &mut emptied,
+            0 if backup.is_wanted() => &mut empty,
+            0 => &mut marks,
+            _ if backup.is_from_the_future => &mut early,
+            _ => &mut young,
         };
         names.push(backup.id.as_str());
     }
-    for names in [&mut young, &mut empty, &mut emptied, &mut others] {
-        names.sort_unstable();
-    }
-    if !emptied.is_empty() {
-        remarks.push(table::emptied(&quoted(&emptied)));
-    }
-    for (names, reason) in [
-        (
-            young,
-            "changed within the last minute and may still be growing",
-        ),
-        (empty, "empty"),
-        (others, "links or no files"),
+    for (mut names, finding) in [
+        (emptied, table::emptied as fn(&str) -> Finding),
+        (empty, table::empty),
+        (early, |files| {
+            table::not_copied(
+                "their times lie in the future, so that a later run has to find them the same",
+                files,
+            )
+        }),
+        (young, |files| {
+            table::not_copied(
+                "changed within the last minute and may still be growing",
+                files,
+            )
+        }),
+        (marks, |files| table::not_copied("empty", files)),
     ] {
+        names.sort_unstable();
         if !names.is_empty() {
-            remarks.push(table::not_copied(reason, &quoted(&names)));
+            remarks.push(finding(&quoted(&names)));
         }
     }
 }

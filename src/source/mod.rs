@@ -60,8 +60,6 @@ pub struct Listing {
     pub backups: Vec<Backup>,
     /// What is wrong with the others, one text each. A list with such rows is unfit for deletions.
     pub problems: Vec<String>,
-    /// What Dropbox cannot hold, and why, one text each. It is left out; nothing is wrong with the rest.
-    pub passed_over: Vec<String>,
     /// What has a different name in Dropbox than at the source, and which, one text each.
     pub renamed: Vec<String>,
     /// What was met and could not be taken: copies that could be it stay.
@@ -91,7 +89,7 @@ pub struct Doubt {
 pub struct Origin {
     /// Its path without any link.
     pub folder: PathBuf,
-    /// The file system that it is on, by its own number.
+    /// A number for the file system that it is on, and for its place there.
     pub file_system: u64,
 }
 

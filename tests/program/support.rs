@@ -69,6 +69,9 @@ impl Drop for Permit {
     }
 }
 
+/// How much older files look to the program than they are.
+pub const FILES_AGE: Duration = Duration::from_secs(60 * 60);
+
 /// How long a test waits for what must happen; passing is a failure, so it is long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -210,6 +213,7 @@ impl World {
             .env("DROPBOX_CONTENT_URL", self.dropbox.content_url())
             .env("DROPBOX_WEB_URL", self.dropbox.web_url())
             .env("BACKUP_SYNC_CLOCK_SPEED", self.clock_speed.to_string())
+            .env("BACKUP_SYNC_FILES_AGE", FILES_AGE.as_secs().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

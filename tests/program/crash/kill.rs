@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::{Ended, World};
@@ -72,14 +72,18 @@ pub fn with_program(program: &Path, plain: &Command) -> Command {
     command
 }
 
+/// Where strace is.
+pub fn strace() -> PathBuf {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join("strace"));
+    let place = places.find(|program| program.exists());
+    place.expect("these tests need strace; ./build.sh test installs it")
+}
+
 /// The same command line under strace, which writes down these system calls and tampers with them
 /// as `tampering` says, if it says anything.
 pub fn under_strace(plain: &Command, calls: &str, tampering: &str, trace: &Path) -> Command {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let strace = std::env::split_paths(&path).map(|folder| folder.join("strace"));
-    let strace = strace.into_iter().find(|program| program.exists());
-    let strace = strace.expect("these tests need strace; ./build.sh test installs it");
-    let mut command = with_program(&strace, &Command::new(""));
+    let mut command = with_program(&strace(), &Command::new(""));
     // Not with --seccomp-bpf: it makes strace 6.1 lose count of the calls.
     command.args(["-f", "-qq", "-o"]).arg(trace);
     command.args(["-e", &format!("trace={calls}")]);

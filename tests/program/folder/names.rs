@@ -20,23 +20,23 @@ fn links_and_special_files_are_not_followed_and_protect_their_copies() {
     for (target, name) in [
         (outside.path().join("secret"), "moved"),
         (outside.path().to_owned(), "outside"),
-        (world.path("real"), "link"),
         (world.path("nowhere"), "dangling"),
-        (world.folder().to_owned(), "loop"),
+        (world.path("real"), "link"),
+        (world.folder().to_owned(), "around"),
     ] {
         symlink(target, world.path(name)).unwrap();
     }
     let mut pipe = Command::new("mkfifo");
     assert!(pipe.arg(world.path("pipe")).status().unwrap().success());
     let ended = world.run_well();
-    ended.assert_line(&["Not copied, because links or no files", "\"dangling\""]);
+    let missed = "WARNING: Some of what is in the backup folder cannot be mirrored";
+    ended.assert_line(&[missed, "\"dangling\"", "\"moved\"", "\"outside\""]);
+    let harmless = "Not copied, because nothing is missing without it";
+    ended.assert_line(&[harmless, "\"around\"", "\"link\"", "\"pipe\""]);
+    assert_eq!(ended.log.matches("WARNING").count(), 1, "{}", ended.log);
     ended.assert_line(&["Finished: 0 uploaded", "0 deleted", "1 unchanged"]);
-    let paths = world.dropbox.paths();
-    assert_eq!(
-        paths,
-        ["/moved", "/real"],
-        "the copy of a file that became a link stays"
-    );
+    // The copy of a file that became a link stays.
+    assert_eq!(world.dropbox.paths(), ["/moved", "/real"]);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn names_that_dropbox_cannot_hold_are_named_and_the_others_mirrored() {
     world.write(".dropbox/x", "bad");
     let ended = world.run_well();
     ended.assert_line(&[
-        "WARNING: Dropbox cannot hold some files",
+        "WARNING: Some of what is in the backup folder cannot be mirrored",
         "a backslash",
         "a control character",
         "ends in a space",
@@ -80,8 +80,8 @@ fn names_that_dropbox_cannot_hold_are_named_and_the_others_mirrored() {
     assert!(!ended.log.contains("Thumbs"), "{}", ended.log);
     ended.assert_line(&["Finished: 1 uploaded"]);
     world.assert_stored(&["good"]);
-    // They protect nothing and forbid nothing.
-    world.write("gone", "gone");
+    // What they cannot be is deleted.
+    world.write("gone", "of another length");
     world.run_well();
     world.remove("gone");
     world.run_well().assert_line(&["1 deleted"]);

@@ -10,7 +10,7 @@ use sandbox::dropbox::content_hash;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::World;
+use crate::support::{Ended, FILES_AGE, World};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -69,9 +69,9 @@ impl FolderWorld {
         self.write_at(name, content, modified);
     }
 
-    /// Writes a file that was changed just now.
+    /// Writes a file that was changed just now, as the program sees it.
     pub fn write_just_now(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) {
-        self.write_at(name, content, SystemTime::now());
+        self.write_at(name, content, SystemTime::now() + FILES_AGE);
     }
 
     /// Writes a file with this time.
@@ -92,6 +92,13 @@ impl FolderWorld {
         set_time(&self.path(name), SystemTime::now() - DAY / 24);
     }
 
+    /// Runs with files as old as they are: all of a test were changed just now.
+    pub fn run_with_young_files(&self) -> Ended {
+        let mut command = self.command();
+        command.env_remove("BACKUP_SYNC_FILES_AGE");
+        self.run_as(&mut command)
+    }
+
     /// Removes a file.
     pub fn remove(&self, name: impl AsRef<Path>) {
         fs::remove_file(self.path(name)).unwrap();
@@ -103,6 +110,19 @@ impl FolderWorld {
         files
             .map(|file| (file.path[1..].to_owned(), file.content_hash))
             .collect()
+    }
+
+    /// Asserts that Dropbox holds these files of the folder, and beside them nothing but so many copies that were
+    /// set aside.
+    pub fn assert_stored_beside(&self, names: &[&str], asides: usize) {
+        let files = self.dropbox.paths();
+        let asides_found = files.iter().filter(|path| path.contains(" (set aside "));
+        let asides_found: Vec<String> = asides_found.cloned().collect();
+        assert_eq!(asides_found.len(), asides, "{files:?}");
+        for aside in asides_found {
+            assert!(self.dropbox.remove(&aside));
+        }
+        self.assert_stored(names);
     }
 
     /// Asserts that Dropbox holds exactly these files of the folder.
@@ -123,7 +143,8 @@ pub fn hash_of(path: &Path) -> String {
     content_hash(&fs::read(path).unwrap())
 }
 
-fn set_time(path: &Path, modified: SystemTime) {
+/// Sets when a file was changed last.
+pub fn set_time(path: &Path, modified: SystemTime) {
     let file = File::options().write(true).open(path).unwrap();
     file.set_modified(modified).unwrap();
 }
