@@ -216,6 +216,8 @@ mod tests {
                 version: Some(Version {
                     bytes,
                     modified_at: time(),
+                    changed_at: time(),
+                    inode: 1,
                 }),
                 is_from_the_future: false,
                 has_failed: false,
