@@ -50,10 +50,8 @@ pub fn outline(html: &str) -> String {
             "th" | "td" => add(&mut lines, &format!("|{class} ")),
             "a" => add(&mut lines, &format!("[{}]", value("href").unwrap())),
             "progress" => add(&mut lines, &format!("{{{attributes}}}")),
-            name if !class.is_empty() && !name.starts_with("path") => {
-                if !is_ordinary_mark {
-                    add(&mut lines, &format!("{name}{class} "));
-                }
+            name if !class.is_empty() && !name.starts_with("path") && !is_ordinary_mark => {
+                add(&mut lines, &format!("{name}{class} "));
             }
             _ => {}
         }

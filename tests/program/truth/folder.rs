@@ -100,7 +100,7 @@ fn what_got_a_name_that_dropbox_refuses_stays_also_in_the_run_that_learns_of_it(
             assert_eq!(ended.code, Some(0), "{}", ended.log);
             ended.assert_line(&["WARNING: Dropbox refuses the name of", name]);
             assert_safe(&world, &NINE);
-            assert_eq!(world.dropbox.file("/db/1").is_some(), true, "run {run}");
+            assert!(world.dropbox.file("/db/1").is_some(), "run {run}");
         }
         // It holds nothing else up.
         world.remove("i");

@@ -56,7 +56,7 @@ impl<'a> Machine<'a> {
             .get_envs()
             .map(|(key, value)| (key.to_owned(), value.unwrap().to_owned()))
             .collect();
-        command = Command::new(command.get_program().to_owned());
+        command = Command::new(command.get_program());
         command.args(arguments).env_clear().envs(plain);
         let output = command.output().unwrap();
         let log = fs::read_to_string(self.root.path().join("data/plugin.log")).unwrap();

@@ -34,7 +34,7 @@ impl Watch {
         let calls = self.0.take();
         let told = calls.iter().filter(|(_, rest)| rest != "/start");
         told.map(|(_, rest)| if rest.is_empty() { "good" } else { "bad" })
-            .last()
+            .next_back()
     }
 
     /// Asserts that nobody is told that all is well after a run that ended like this.
