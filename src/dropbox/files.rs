@@ -394,7 +394,7 @@ impl Dropbox {
     }
 
     /// Deletes the named versions, at most [`BATCH_ENTRIES_MAX`], in one call and its polls; the
-    /// results come in the same order. A file that is already gone counts as deleted; files that
+    /// results come in the same order. Files that
     /// meet another writer are tried again after a wait.
     pub fn delete_batch(&self, files: &[Delete<'_>]) -> Vec<Result<(), Error>> {
         const ROUTE: &str = "files/delete_batch";
@@ -414,13 +414,21 @@ impl Dropbox {
                 .iter()
                 .map(|entry| match entry_tag(entry) {
                     "success" => Ok(()),
-                    _ => match Error::from_failure(ROUTE, &entry["failure"]) {
-                        error if error.is_not_found() => Ok(()),
-                        error => Err(error),
-                    },
+                    _ => Err(Error::from_failure(ROUTE, &entry["failure"])),
                 })
                 .collect())
         })
+    }
+
+    /// Deletes the version `rev` of the file at `path`; one that is gone already counts as deleted.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn delete_file(&self, path: &str, rev: &str) -> Result<(), Error> {
+        match self.delete_batch(&[Delete { path, rev }]).pop() {
+            Some(Err(error)) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Asks about a background job until it is over, or the run's time is; returns its last answer.

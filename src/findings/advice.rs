@@ -106,10 +106,6 @@ pub fn dropbox(error: &dropbox::Error) -> Advice {
             "Dropbox is full",
             "Free some space there or get more; what is missing is uploaded by the next run",
         ),
-        error if error.is_name_refused() => Advice::new(
-            "Dropbox stores no file of this name",
-            "Rename it where it is backed up from",
-        ),
         error if error.conflict().is_some() => Advice::new(
             match error.conflict() {
                 Some(Conflict::Folder) => {

@@ -333,7 +333,7 @@ impl Mirror<'_> {
             Aside::Unknown
         };
         let (name, old) = (row.name.clone(), file.clone());
-        let aside = names::aside(&name, why, self.plan.made_at, &self.machine);
+        let aside = self.name_aside(&name, why);
         match self
             .dropbox
             .copy_file(&self.path_of(&name), &self.path_of(&aside))
@@ -361,6 +361,18 @@ impl Mirror<'_> {
                 self.findings.add(finding.about(&name));
                 false
             }
+        }
+    }
+
+    /// A name for a copy that is set aside now, which no other one has.
+    fn name_aside(&self, name: &str, why: Aside) -> String {
+        let mut time = self.plan.made_at;
+        loop {
+            let aside = names::aside(name, why, time, &self.machine);
+            if self.plan.rows.iter().all(|row| row.name != aside) {
+                return aside;
+            }
+            time += TimeDelta::seconds(1);
         }
     }
 
@@ -618,18 +630,19 @@ impl Mirror<'_> {
         let name = &row.name;
         match result {
             Err(dropbox::Error::Stopped(_)) => self.summary.left += 1,
-            Ok(()) => {
+            Err(error) if !error.is_not_found() => {
+                let finding = table::not_deleted(name).explained(&error, &error);
+                self.findings.add(finding.about(name));
+            }
+            result => {
                 self.summary.deleted += 1;
                 self.findings
                     .add(table::deleted(name, self.source.kind().name()));
                 row.file = None;
-                if let Some(id) = row.id.clone() {
+                // One that somebody else deleted is forgotten when a list no longer shows it.
+                if let (Ok(()), Some(id)) = (result, row.id.clone()) {
                     self.forget(&id);
                 }
-            }
-            Err(error) => {
-                let finding = table::not_deleted(name).explained(&error, &error);
-                self.findings.add(finding.about(name));
             }
         }
     }

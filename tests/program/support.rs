@@ -1,5 +1,6 @@
 //! A world for one test: a Dropbox, a UISP and a plugin folder, and the binary to run in it.
 
+use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -35,6 +36,11 @@ const CALM_CLOCK_SPEED: u32 = 10;
 /// There are more test threads than processors, because most tests wait. Those that move much do not: one at a time.
 static MOVERS: Permits = Permits::new(1);
 
+thread_local! {
+    /// That this thread has a permit.
+    static HAS_ONE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// A number of things that may go on at once.
 pub struct Permits {
     left: Mutex<usize>,
@@ -53,6 +59,16 @@ impl Permits {
         }
     }
 
+    /// Waits for one; `None` for a thread that has one by this already, as a test with two worlds.
+    pub fn permit_of_this_thread(&'static self) -> Option<Permit> {
+        if HAS_ONE.get() {
+            return None;
+        }
+        let permit = self.permit();
+        HAS_ONE.set(true);
+        Some(permit)
+    }
+
     /// Waits for one.
     pub fn permit(&'static self) -> Permit {
         let left = self.left.lock().unwrap();
@@ -64,6 +80,7 @@ impl Permits {
 
 impl Drop for Permit {
     fn drop(&mut self) {
+        HAS_ONE.set(false);
         *self.0.left.lock().unwrap() += 1;
         self.0.returned.notify_one();
     }
@@ -153,7 +170,7 @@ impl World {
     /// The same world for runs that move much on the usual clock.
     pub fn moving_much(self) -> Self {
         Self {
-            _permit: Some(MOVERS.permit()),
+            _permit: MOVERS.permit_of_this_thread(),
             ..self
         }
     }

@@ -9,7 +9,7 @@ use super::super::{Call, Failure};
 use super::report::Report;
 use crate::clock::{self, Stop};
 use crate::dropbox::download::Download;
-use crate::dropbox::files::{Commit, Delete, FileMetadata, WriteMode};
+use crate::dropbox::files::{Commit, FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox, Hosts};
 use crate::findings::table;
 use crate::http::Client;
@@ -166,10 +166,10 @@ impl Permissions<'_> {
         };
         let commit = self.dropbox.finish_batch(&[commit]).pop();
         let (stored, removed) = match commit {
-            Some(Ok(file)) => (Ok(()), remove(self.dropbox, &path, &file)),
+            Some(Ok(file)) => (Ok(()), self.dropbox.delete_file(&path, &file.rev)),
             other => match self.dropbox.file_metadata(&path) {
                 // Only the answer was lost.
-                Ok(Some(file)) => (Ok(()), remove(self.dropbox, &path, &file)),
+                Ok(Some(file)) => (Ok(()), self.dropbox.delete_file(&path, &file.rev)),
                 Ok(None) => (Err(other), Ok(())),
                 Err(error) => (Err(other), Err(error)),
             },
@@ -260,17 +260,9 @@ impl Permissions<'_> {
     }
 }
 
-fn remove(dropbox: &Dropbox, path: &str, file: &FileMetadata) -> Result<(), dropbox::Error> {
-    let delete = Delete {
-        path,
-        rev: &file.rev,
-    };
-    dropbox.delete_batch(&[delete]).pop().unwrap_or(Ok(()))
-}
-
 fn remove_if_there(dropbox: &Dropbox, path: &str) -> Result<(), dropbox::Error> {
     match dropbox.file_metadata(path)? {
-        Some(file) => remove(dropbox, path, &file),
+        Some(file) => dropbox.delete_file(path, &file.rev),
         None => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ use super::budget::Lease;
 use super::{Aftermath, Error, Event, News, Pass};
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
-use crate::dropbox::files::{Commit, Cursor, Delete, FileMetadata, WriteMode};
+use crate::dropbox::files::{Commit, Cursor, FileMetadata, WriteMode};
 use crate::findings::table;
 use crate::http::Body;
 use crate::http::retry::{Retry, Retryable, Tries};
@@ -313,11 +313,7 @@ impl Pass<'_> {
         let job = &self.jobs[index];
         let path = &job.path;
         let undone = match &job.mode {
-            WriteMode::Add => {
-                let delete = Delete { path, rev: &rev };
-                let removed = self.dropbox.delete_batch(&[delete]).into_iter();
-                removed.collect::<Result<(), _>>().map(|()| None)
-            }
+            WriteMode::Add => self.dropbox.delete_file(path, &rev).map(|()| None),
             WriteMode::Update(earlier) => self.dropbox.restore(path, earlier).map(Some),
         };
         let left = self.left_there.lock();

@@ -310,12 +310,25 @@ fn a_damaged_copy_that_could_not_be_removed_is_replaced_by_the_next_run() {
 fn a_name_that_is_taken_is_said_and_left_alone() {
     let world = changed_world();
     let folder = "/unms-backup-20260106-0012_00000000-0000-4000-8000-000000000005.unms";
-    world.dropbox.put_folder(folder);
-    let ended = world.run_badly();
-    ended.assert_line(&["ERROR: ", &name_of(5), "is not touched"]);
-    ended.assert_line(&["Finished: 2 uploaded", "0 deleted", "1 failed"]);
+    world
+        .dropbox
+        .put(&format!("{folder}/notes.txt"), b"a stranger's");
+    let ended = world.run();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    ended.assert_line(&["WARNING: ", &name_of(5), "is in its place"]);
+    ended.assert_line(&["Finished: 2 uploaded", "1 deleted"]);
     assert!(world.dropbox.remove(folder));
     assert_recovers(&world);
+}
+
+#[test]
+fn an_empty_folder_makes_way() {
+    let world = changed_world();
+    world
+        .dropbox
+        .put_folder("/unms-backup-20260106-0012_00000000-0000-4000-8000-000000000005.unms");
+    world.run_well();
+    world.assert_mirrored();
 }
 
 #[test]

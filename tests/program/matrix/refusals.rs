@@ -34,6 +34,8 @@ enum Remedy {
     Room,
     /// Only what the text tells the admin.
     Admin(&'static str),
+    /// Another name for the backup; all else goes on without it.
+    Rename,
     /// Pasting a new code.
     NewCode,
 }
@@ -174,7 +176,7 @@ fn committing() -> Vec<Refusal> {
     let report = Remedy::Admin(REPORT);
     let rights = Remedy::Admin("may not write to the mirror folder");
     let taken = Remedy::Admin("Rename or remove it in Dropbox");
-    let name = Remedy::Admin("Rename it where it is backed up from");
+    let name = Remedy::Rename;
     vec![
         entry("lookup_failed/not_found", Remedy::Again),
         entry("lookup_failed/incorrect_offset", Remedy::Again),
@@ -283,6 +285,10 @@ pub fn cells(refusal: &Refusal) -> Place {
             (Remedy::Admin(says), _) => Expected {
                 end: failure(kind),
                 says,
+            },
+            (Remedy::Rename, _) => Expected {
+                end: End::NameRefused,
+                says: "Rename it",
             },
             (Remedy::NewCode, _) => Expected {
                 end: End::CodeSpent,

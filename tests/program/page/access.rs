@@ -187,7 +187,7 @@ fn a_run_that_goes_on_is_seen_with_its_transfer_and_not_disturbed() {
     for _ in 0..20 {
         let page = site.page();
         page.assert_says(&[
-            "A run is going on.",
+            "A run is going on, since ",
             "The only backup is not in Dropbox yet.",
         ]);
     }

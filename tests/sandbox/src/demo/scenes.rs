@@ -207,6 +207,12 @@ fn age(plugin: &Plugin, days: u64) -> Result<()> {
         let path = plugin.root().join("data").join(name);
         let mut noted: Value = serde_json::from_slice(&fs::read(&path)?)?;
         shift(&mut noted, TimeDelta::from_std(day_length(days))?);
+        // Days pass for this machine, too, whose clock cannot be set back with Dropbox's.
+        for run in noted["runs"].as_array_mut().into_iter().flatten() {
+            if let Some(findings) = run["findings"].as_array_mut() {
+                findings.retain(|finding| finding["code"] != "wrong_clock_here");
+            }
+        }
         fs::write(&path, serde_json::to_vec_pretty(&noted)?)?;
     }
     Ok(())
