@@ -1,5 +1,6 @@
 //! One retry loop for every request: which wait comes next is pure, the waiting is done here.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::clock::{Stop, StopReason};
@@ -16,7 +17,7 @@ pub enum Retry {
 }
 
 /// An error that knows whether another try makes sense.
-pub trait Retryable: std::fmt::Display {
+pub trait Retryable: Display {
     /// What to do after this error.
     fn retry(&self) -> Retry;
     /// The error that stands for a run that had to stop while it waited.
@@ -74,6 +75,28 @@ impl Tries {
         *count += 1;
         next_wait(retry, *count, fastrand::f64(), stop.time_left())
     }
+
+    /// Waits before the next try of `what`, and tells the log of it; `false` to give up.
+    ///
+    /// # Errors
+    /// Why the run must stop.
+    pub fn wait(
+        &mut self,
+        retry: Retry,
+        what: &str,
+        cause: &dyn Display,
+        stop: &Stop,
+    ) -> Result<bool, StopReason> {
+        let Some(wait) = self.next_wait(retry, stop) else {
+            return Ok(false);
+        };
+        let (tries, wait_s) = (self.faults + self.waits, wait.as_secs_f64());
+        log::debug!(
+            "Try {tries} of {what} failed; the next one follows in {wait_s:.1} s. Cause: {cause}"
+        );
+        stop.sleep(wait)?;
+        Ok(true)
+    }
 }
 
 /// Repeats `operation` as its errors ask for.
@@ -86,9 +109,7 @@ pub fn with_retry<T, E: Retryable>(
     mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let mut tries = Tries::default();
-    let mut attempt = 0;
     loop {
-        attempt += 1;
         if let Some(reason) = stop.requested() {
             return Err(E::stopped(reason));
         }
@@ -100,14 +121,10 @@ pub fn with_retry<T, E: Retryable>(
         if let Some(reason) = stop.requested() {
             return Err(E::stopped(reason));
         }
-        let Some(wait) = tries.next_wait(error.retry(), stop) else {
+        let goes_on = tries.wait(error.retry(), what, &error, stop);
+        if !goes_on.map_err(E::stopped)? {
             return Err(error);
-        };
-        log::debug!(
-            "Try {attempt} of {what} failed; the next one follows in {:.1} s. Cause: {error}",
-            wait.as_secs_f64()
-        );
-        stop.sleep(wait).map_err(E::stopped)?;
+        }
     }
 }
 

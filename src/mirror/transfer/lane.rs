@@ -218,8 +218,10 @@ impl Pass<'_> {
                 false => error.retry(),
             };
             let retry = in_doubt.iter().map(patience).max().unwrap_or(Retry::Never);
-            let wait = tries.next_wait(retry, self.stop);
-            if wait.is_none_or(|wait| self.stop.sleep(wait).is_err()) {
+            let cause = in_doubt.first().map(|(_, error)| error.to_string());
+            let cause = cause.unwrap_or_default();
+            let goes_on = tries.wait(retry, "committing", &cause, self.stop);
+            if !goes_on.unwrap_or(false) {
                 settled.extend(in_doubt.into_iter().map(|(session, error)| {
                     let error = match self.stop.requested() {
                         Some(reason) => dropbox::Error::Stopped(reason).into(),

@@ -11,7 +11,7 @@ STATES = {
     "no-key": ("step 1 of 3", "step 1 of 3"),
     "needs-code": ("step 2 of 3", "step 2 of 3"),
     "well": ("All 30 backups are in Dropbox.", "All 30 backups are in Dropbox."),
-    "running": (" %", "A run is going on."),
+    "running": (" %", "A run is going on, since "),
     "failed": ("UISP does not accept the API token", FAILED),
     "unauthorized": ("no longer accepts", FAILED),
     "on-hold": ("on hold", "on hold"),

@@ -106,7 +106,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "carried out, answer minutes later",
         nature: Nature::Silence,
-        action: |_| Action::DelayAnswer(Duration::from_millis(2500)),
+        action: |_| Action::DelayAnswer(Duration::from_secs(4)),
     },
     Fault {
         name: "endless slow answer",
