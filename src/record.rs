@@ -19,8 +19,6 @@ use crate::state::Pending;
 const VERSION: u32 = 1;
 /// Largest record that is read; the bounds below keep it under two megabytes.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Runs whose replacements tell what is usual.
-const USUAL_RUNS: usize = 10;
 /// Runs that are kept.
 const RUNS_MAX: usize = 60;
 /// Rows that are kept one by one: the newest.
@@ -200,10 +198,10 @@ impl Record {
         atomic::write(&self.path, &serde_json::to_vec(self)?)
     }
 
-    /// The most files that one of the newest runs has replaced; none without a run.
+    /// The most files that one of the runs has replaced; none without a run. Who runs every hour replaces once a
+    /// day, so all that are kept count.
     pub fn usual_replacements(&self) -> Option<usize> {
-        let runs = self.runs.iter().rev().take(USUAL_RUNS);
-        usize::try_from(runs.map(|run| run.replaced).max()?).ok()
+        usize::try_from(self.runs.iter().map(|run| run.replaced).max()?).ok()
     }
 
     /// Adds a run and drops the oldest beyond the bound, and the details of the one before.

@@ -113,9 +113,7 @@ impl Mirror<'_> {
             let id = self.plan.rows[row].id.as_ref();
             id.is_none_or(|id| !self.state.journals.is_begun(id))
         });
-        let (mut last, first): (Vec<usize>, Vec<usize>) = uploads
-            .into_iter()
-            .partition(|&row| !self.in_the_way(row).is_free());
+        let (mut last, first) = self.blocked_and_free(uploads);
         let is_replaced = |&&row: &&usize| self.plan.rows[row].file.is_some();
         let replaced = first.iter().filter(is_replaced).count();
         let is_warned = self.warns_of_many(replaced);
@@ -418,21 +416,39 @@ impl Mirror<'_> {
             let rest = path.key().strip_prefix(folder.key());
             rest.is_some_and(|rest| rest.starts_with('/'))
         };
-        let is_in_the_way = |other: &Row| {
-            let id = other.id.as_ref().filter(|_| other.file.is_some());
+        let is_in_the_way = |row: &usize| {
+            let row = &self.plan.rows[*row];
+            let id = row.id.as_ref().filter(|_| row.file.is_some());
             id.is_some_and(|id| is_below(id, &own) || is_below(&own, id))
         };
-        let rows = self.plan.rows.iter().enumerate();
+        let is_own = |folder: &String| BackupId::of_path(folder).as_ref() == Ok(&own);
         InTheWay {
-            rows: rows
-                .filter(|(_, row)| is_in_the_way(row))
-                .map(|(index, _)| index)
-                .collect(),
-            folder: self
-                .folders
-                .iter()
-                .position(|folder| BackupId::of_path(folder).as_ref() == Ok(&own)),
+            rows: (0..self.plan.rows.len()).filter(is_in_the_way).collect(),
+            folder: self.folders.iter().position(is_own),
         }
+    }
+
+    /// Those of these rows that have something in their way, and the others; in their order.
+    fn blocked_and_free(&self, rows: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
+        let with_files = self.plan.rows.iter().filter(|row| row.file.is_some());
+        let files: BTreeSet<&str> = with_files
+            .filter_map(|row| Some(row.id.as_ref()?.key()))
+            .collect();
+        let folders = self.folders.iter();
+        let folders: BTreeSet<BackupId> = folders
+            .filter_map(|folder| BackupId::of_path(folder).ok())
+            .collect();
+        rows.into_iter().partition(|&row| {
+            let Ok(own) = BackupId::of_path(&self.plan.rows[row].name) else {
+                return false;
+            };
+            let (key, below) = (own.key(), format!("{}/", own.key()));
+            let mut above = key.match_indices('/').map(|(end, _)| &key[..end]);
+            let next = files.range(below.as_str()..).next();
+            folders.contains(&own)
+                || above.any(|path| files.contains(path))
+                || next.is_some_and(|path| path.starts_with(&below))
+        })
     }
 
     /// Makes way for a backup by the rules of deletion. Returns whether the way is free.
@@ -686,12 +702,6 @@ struct InTheWay {
     rows: Vec<usize>,
     /// A folder, as an index.
     folder: Option<usize>,
-}
-
-impl InTheWay {
-    fn is_free(&self) -> bool {
-        self.rows.is_empty() && self.folder.is_none()
-    }
 }
 
 /// Rows that found no space.

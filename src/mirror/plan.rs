@@ -254,7 +254,7 @@ impl Plan {
     fn would_lose_too_much(&self) -> bool {
         let (mut going, mut staying) = (0, 0);
         for row in &self.rows {
-            // Files that this installation never saw are not weighed: in a folder that servers share,
+            // Files that are not this installation's own are not weighed: in a folder that servers share,
             // the others' files would make any deletion look small.
             let Some(id) = row.id.as_ref().filter(|id| self.seen.contains_key(id)) else {
                 continue;
@@ -262,6 +262,7 @@ impl Plan {
             match row.decision {
                 Decision::Upload => staying += 1,
                 _ if row.file.is_none() => {}
+                Decision::Keep(Reason::Strange) => {}
                 Decision::Delete { .. } if self.agreed.contains(id) => {}
                 Decision::Delete { .. } | Decision::Keep(Reason::OnHold) => going += 1,
                 _ => staying += 1,

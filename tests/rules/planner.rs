@@ -448,6 +448,17 @@ fn rule_8_what_did_not_arrive_keeps_nothing() {
 }
 
 #[test]
+fn rule_8_what_others_have_put_there_makes_no_deletion_look_small() {
+    let mut case = Case::new(&["a", "b", "c", "d", "e"], &["a"]);
+    for entry in &mut case.entries[3..] {
+        entry.metadata.content_hash = Some(ContentHash::of(b"another machine's"));
+    }
+    let plan = case.plan();
+    assert!(deleted(&plan).is_empty(), "two of three go");
+    assert_eq!(kept(&plan, Reason::OnHold), 2);
+}
+
+#[test]
 fn rule_3_what_was_refused_in_this_run_may_be_what_a_copy_is_of() {
     for (bytes, goes) in [(1, 0), (5, 1)] {
         let mut case = Case::of_folder(&["a", "b", "c"], &["b", "c", "renamed"]);

@@ -50,8 +50,7 @@ fn an_odd_list_is_never_all_well_and_deletes_nothing() {
             rows[0]["state"] = json!("done")
         }),
         ("an unknown word for all", |rows| {
-            rows.iter_mut()
-                .for_each(|row| row["state"] = json!("SUCCESS"));
+            rows.iter_mut().for_each(|row| row["state"] = json!("done"));
         }),
         ("no state", |rows| {
             drop(rows[0].as_object_mut().unwrap().remove("state"))

@@ -99,7 +99,11 @@ impl Memory {
             self.agreed.extend(self.held.iter().cloned());
         }
         self.agreed.retain(|id| self.held.contains(id));
-        let own = sight.files.values().filter(|id| self.met.contains_key(*id));
+        let is_weighed = |(name, id): &(&String, &String)| {
+            let is_strange = passes_1_to_7(id) && !is_own(name, id);
+            self.met.contains_key(*id) && !is_strange
+        };
+        let own = sight.files.iter().filter(is_weighed);
         let (agreed, asked): (Vec<_>, Vec<_>) =
             due.iter().partition(|(_, id)| self.agreed.contains(*id));
         let own = own.count() - agreed.len();
