@@ -2,6 +2,7 @@
 //! by a hold that is too small, and what was begun is finished. Each test is a case that somebody met.
 
 mod folder;
+mod history;
 mod hold;
 mod machines;
 mod pace;
