@@ -112,6 +112,7 @@ impl Plan {
         }
         plan.pending = next_pending(world, &plan.rows);
         let awaited = awaited(&plan.rows);
+        let has_refused_any = plan.has_refused_any();
         // Rule 1: only managed files are looked at. Rule 3: none whose id is listed.
         let refused_sizes = world.refused_sizes();
         let doubts = Doubts::new(&world.listing.doubts, &refused_sizes);
@@ -129,7 +130,9 @@ impl Plan {
                     // Rule 5, whose it is.
                     Decision::Delete { .. } if !is_own => Decision::Keep(Reason::Strange),
                     // Rule 6, what is still to come.
-                    Decision::Delete { .. } if awaited > made => Decision::Keep(Reason::Awaited),
+                    Decision::Delete { .. } if awaited > made || has_refused_any => {
+                        Decision::Keep(Reason::Awaited)
+                    }
                     decision => decision,
                 };
                 plan.rows.push(Row {
@@ -275,6 +278,7 @@ impl Plan {
     /// its name may be what a copy is of, and one that did not arrive keeps nothing. Returns whether
     /// more is on hold.
     pub fn weigh_again(&mut self) -> bool {
+        let has_refused_any = self.has_refused_any();
         let refused = self.decided(|decision| decision == Decision::Refuse);
         let refused: BTreeSet<u64> = refused
             .filter_map(|row| Some(row.backup.as_ref()?.version?.bytes))
@@ -282,13 +286,27 @@ impl Plan {
         for row in &mut self.rows {
             let size = row.file.as_ref().map(|file| file.size);
             let is_it = size.is_some_and(|size| refused.contains(&size));
-            if is_it && matches!(row.decision, Decision::Delete { .. }) {
+            let is_due = matches!(row.decision, Decision::Delete { .. });
+            if is_due && is_it {
                 row.decision = Decision::Keep(Reason::Doubtful);
+            } else if is_due && has_refused_any {
+                row.decision = Decision::Keep(Reason::Awaited);
             }
         }
         let held_before = self.on_hold.len();
         self.hold_back();
         self.on_hold.len() > held_before
+    }
+
+    /// Whether Dropbox refuses a backup of which no length says what it may be the original of, as all of UISP: if it
+    /// refuses each new one, the older ones are all that there is.
+    fn has_refused_any(&self) -> bool {
+        let mut refused = self.decided(|decision| decision == Decision::Refuse);
+        refused.any(|row| {
+            row.backup
+                .as_ref()
+                .is_some_and(|backup| backup.version.is_none())
+        })
     }
 
     /// Decides again about deletions, by a newer list of the same run: what it names stays, and everything

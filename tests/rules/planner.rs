@@ -767,7 +767,7 @@ fn case() -> impl Strategy<Value = Case> {
     );
     (
         prop::collection::vec(item, IDS.len()),
-        prop::collection::vec("[a-z_.-]{1,30}", 0..3),
+        prop::collection::btree_set("[a-z_.-]{1,30}", 0..3),
         prop::bool::weighted(0.1),
         any::<bool>(),
         prop_oneof![3 => Just(0u32), 1 => 1..10u32],

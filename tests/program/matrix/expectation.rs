@@ -65,7 +65,7 @@ pub enum End {
     BackupFailed,
     /// The same, but deletions were done to make room for it, as is allowed when Dropbox is full.
     BackupFailedDeletionsDone,
-    /// Dropbox takes no file of one backup's name; all else was done.
+    /// Dropbox takes no file of one backup's name; all else was done, but nothing was deleted.
     NameRefused,
     /// All was mirrored that there was, but no fresh backup was made.
     FreshBackupFailed,

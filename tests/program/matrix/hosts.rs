@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sandbox::dropbox::Dropbox;
 use sandbox::http::{
@@ -20,7 +20,7 @@ use super::expectation::{Attack, Cell, End, Expected, expected, failure};
 use super::faults::Nature;
 use super::requests::{Kind, Service};
 use super::scene::Scene;
-use crate::support::stranger;
+use crate::support::{PATIENCE, stranger};
 
 /// A host that a run talks to, and the first kind of request that it gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -473,9 +473,24 @@ impl Door {
         }
     }
 
+    /// Listens again. A program that another test starts holds the old listener until it has replaced itself.
+    fn listen(&self) -> TcpListener {
+        let since = Instant::now();
+        loop {
+            match TcpListener::bind(self.address) {
+                Err(error)
+                    if error.kind() == io::ErrorKind::AddrInUse && since.elapsed() < PATIENCE =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                result => return result.unwrap(),
+            }
+        }
+    }
+
     /// Lets connections through.
     pub fn open(&self) {
-        let listener = TcpListener::bind(self.address).unwrap();
+        let listener = self.listen();
         let is_over = Arc::new(AtomicBool::new(false));
         let sockets: Arc<Mutex<Vec<TcpStream>>> = Arc::default();
         let acceptor = std::thread::spawn({

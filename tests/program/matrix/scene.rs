@@ -424,7 +424,7 @@ impl Scene {
                 &["1 uploaded", "0 deleted", "1 failed"]
             }
             End::BackupFailed => &["0 uploaded", "0 deleted", "1 failed"],
-            End::NameRefused => &["0 uploaded", "1 deleted"],
+            End::NameRefused => &["0 uploaded", "0 deleted"],
             End::BackupFailedDeletionsDone => &["0 uploaded", "1 deleted", "1 failed"],
             End::FreshBackupFailed => &["1 failed"],
             End::DeletionFailed => &["0 deleted", "1 failed"],
