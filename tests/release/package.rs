@@ -123,15 +123,16 @@ fn contains_what_the_host_needs_and_nothing_else() {
 /// Only the release ZIP can keep the limits: debug programs are ten times as large.
 #[test]
 fn is_small() {
-    const BYTES_MAX: usize = 4_000_000;
+    const ZIP_BYTES_MAX: u64 = 4_500_000;
+    const FILE_BYTES_MAX: usize = 4_300_000;
     let Some(zip) = std::env::var_os("BACKUP_SYNC_ZIP") else {
         println!("skipped: BACKUP_SYNC_ZIP names no release ZIP");
         return;
     };
     let entries = read(Path::new(&zip)).unwrap();
-    assert!(fs::metadata(&zip).unwrap().len() <= BYTES_MAX as u64);
+    assert!(fs::metadata(&zip).unwrap().len() <= ZIP_BYTES_MAX);
     for entry in entries {
-        assert!(entry.content.len() <= BYTES_MAX, "{}", entry.name);
+        assert!(entry.content.len() <= FILE_BYTES_MAX, "{}", entry.name);
     }
 }
 
