@@ -8,6 +8,7 @@ import urllib.request
 from contextlib import contextmanager
 
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support.wait import WebDriverWait
@@ -87,6 +88,7 @@ class Uisp:
         self.click(self.driver.find_element(By.XPATH, path))
 
     def click(self, element):
+        """Clicks, and waits until the page of the element is gone."""
         element.click()
         self.wait().until(expected_conditions.staleness_of(element))
 
@@ -151,7 +153,9 @@ class Uisp:
         self.wait().until(says, f"the page never says {text!r}, but: {self.text()}")
 
     def wait(self):
-        return WebDriverWait(self.driver, SECONDS_MAX, poll_frequency=0.2)
+        # A browser that is just about to leave a page may have no answer at all; it is asked again.
+        passing = [WebDriverException]
+        return WebDriverWait(self.driver, SECONDS_MAX, 0.2, ignored_exceptions=passing)
 
     # How the browser shows it.
 
