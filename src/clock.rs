@@ -249,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_run_is_over_before_it_and_never_after_it() {
+        let run = Stop::new(Arc::default());
+        let part = run.for_at_most(Duration::ZERO);
+        assert_eq!(part.requested(), Some(StopReason::TimeLimit));
+        assert_eq!(run.requested(), None);
+        let longer = run.for_at_most(Duration::MAX);
+        assert!(longer.time_left() <= STOP_AFTER);
+    }
+
+    #[test]
     fn a_fresh_run_may_work() {
         let stop = Stop::new(Arc::default());
         assert_eq!(stop.winding_down(), None);

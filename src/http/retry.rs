@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::clock::{Stop, StopReason};
+use crate::clock::{Stop, StopReason, Stopwatch};
 
 /// How an error wants to be treated; of several, the greatest serves all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,15 +59,37 @@ pub fn next_wait(retry: Retry, attempt: u32, jitter: f64, time_left: Duration) -
 }
 
 /// Counts the tries of one operation: those that met a fault, and those that met a wish for patience.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tries {
     faults: u32,
     waits: u32,
+    since: Stopwatch,
+    patience: Duration,
+}
+
+impl Default for Tries {
+    fn default() -> Self {
+        Self::for_about(Duration::MAX)
+    }
 }
 
 impl Tries {
+    /// Tries that others wait behind: after `patience`, no further one is begun. A single wait that is asked for
+    /// may be longer.
+    pub fn for_about(patience: Duration) -> Self {
+        Self {
+            faults: 0,
+            waits: 0,
+            since: Stopwatch::start(),
+            patience,
+        }
+    }
+
     /// The wait before the next try, or `None` to give up.
     pub fn next_wait(&mut self, retry: Retry, stop: &Stop) -> Option<Duration> {
+        if self.since.elapsed() >= self.patience {
+            return None;
+        }
         let count = match retry {
             Retry::After(_) => &mut self.waits,
             Retry::Never | Retry::Backoff => &mut self.faults,
@@ -106,9 +128,21 @@ impl Tries {
 pub fn with_retry<T, E: Retryable>(
     stop: &Stop,
     what: &str,
+    operation: impl FnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    with_tries(Tries::default(), stop, what, operation)
+}
+
+/// The same with as many tries as are given.
+///
+/// # Errors
+/// As [`with_retry`].
+pub fn with_tries<T, E: Retryable>(
+    mut tries: Tries,
+    stop: &Stop,
+    what: &str,
     mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
-    let mut tries = Tries::default();
     loop {
         if let Some(reason) = stop.requested() {
             return Err(E::stopped(reason));
@@ -173,6 +207,14 @@ mod tests {
             .filter_map(|n| next_wait(asked(0), n, 0.5, HOUR))
             .sum();
         assert!(waits > HOUR / 2, "{waits:?}");
+    }
+
+    #[test]
+    fn who_waits_for_others_gives_up_in_the_end() {
+        let stop = Stop::within(HOUR, Default::default());
+        let next = |patience| Tries::for_about(patience).next_wait(Retry::After(None), &stop);
+        assert_eq!(next(Duration::ZERO), None);
+        assert_ne!(next(HOUR), None);
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! Reads one backup block by block, hashes it on the way, and goes on after an interruption.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use crate::clock::{self, Stop, Stopwatch};
 use crate::dropbox::content_hash::{
     BLOCK_BYTES, BlockHash, BlockHasher, ContentHash, Digested, block_hash,
 };
-use crate::http::retry::with_retry;
+use crate::http::retry::{Tries, with_tries};
 use crate::source::Backup;
 use crate::source::{BLOCK_PATIENCE, Error, Source, Stream};
 
 /// A block is read and hashed in pieces of this size, which fit into a processor's cache.
 const PIECE_BYTES: usize = 256 * 1024;
+
+/// How long one backup may ask for patience again and again, while the others wait for their turn.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// A backup being read.
 pub struct BackupReader<'a> {
@@ -55,7 +59,12 @@ impl<'a> BackupReader<'a> {
             bytes: (hashes.len() * BLOCK_BYTES) as u64,
             hashes,
         };
-        with_retry(stop, "the download", || reader.ensure_open())?;
+        with_tries(
+            Tries::for_about(OTHERS_PATIENCE),
+            stop,
+            "the download",
+            || reader.ensure_open(),
+        )?;
         Ok(reader)
     }
 
@@ -80,20 +89,25 @@ impl<'a> BackupReader<'a> {
     /// The source's last error, once going on has been tried often enough.
     pub fn next_block(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let stop = self.stop;
-        let (filled, hash) = with_retry(stop, "the download", || {
-            self.ensure_open()?;
-            let read = self.read_block(buffer);
-            let read = read.and_then(|(filled, hash)| {
-                if filled < BLOCK_BYTES && self.length.is_none() {
-                    self.prove_end(filled, hash)?;
+        let (filled, hash) = with_tries(
+            Tries::for_about(OTHERS_PATIENCE),
+            stop,
+            "the download",
+            || {
+                self.ensure_open()?;
+                let read = self.read_block(buffer);
+                let read = read.and_then(|(filled, hash)| {
+                    if filled < BLOCK_BYTES && self.length.is_none() {
+                        self.prove_end(filled, hash)?;
+                    }
+                    Ok((filled, hash))
+                });
+                if read.is_err() {
+                    self.stream = None;
                 }
-                Ok((filled, hash))
-            });
-            if read.is_err() {
-                self.stream = None;
-            }
-            read
-        })?;
+                read
+            },
+        )?;
         if filled > 0 {
             self.hashes.push(hash);
             self.bytes += filled as u64;
