@@ -421,14 +421,16 @@ fn next_pending(world: &World<'_>, rows: &[Row]) -> BTreeMap<BackupId, Pending> 
 }
 
 /// The newest time of a file that has no copy and cannot be copied yet: what is older may be all that there
-/// is of it.
+/// is of it. A copy of a file that is still being made may have the time of its original.
 fn awaited(rows: &[Row]) -> Option<DateTime<Utc>> {
     let waiting = rows.iter().filter(|row| row.decision == Decision::Wait);
     let backups = waiting.filter_map(|row| row.backup.as_ref());
     let versions = backups
         .filter(|backup| backup.is_wanted())
         .filter_map(|backup| backup.version);
-    versions.map(|version| version.modified_at).max()
+    versions
+        .map(|version| version.modified_at.max(version.changed_at))
+        .max()
 }
 
 /// Managed files by id; an id can have several, from times in different timezones.

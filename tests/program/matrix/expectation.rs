@@ -154,9 +154,16 @@ pub fn failure(kind: Kind) -> End {
 
 /// What a cell should come to.
 pub fn expected(nature: Nature, kind: Kind, lasting: bool) -> Expected {
-    let well = Expected {
-        end: End::Well,
-        says: "",
+    let well = match kind {
+        // A file that nobody knows is told about.
+        Kind::Copy => Expected {
+            end: End::Warned,
+            says: "set aside under another name",
+        },
+        _ => Expected {
+            end: End::Well,
+            says: "",
+        },
     };
     let failed = Expected {
         end: failure(kind),
@@ -189,7 +196,7 @@ pub fn expected(nature: Nature, kind: Kind, lasting: bool) -> Expected {
             };
         }
         // The file is looked for.
-        (Kind::Finish, nature, _) if nature.is_carried_out() => return well,
+        (Kind::Finish | Kind::Copy, nature, _) if nature.is_carried_out() => return well,
         // The new backup stands in the list, which is looked at after each try.
         (Kind::Create, nature, _) if nature.is_carried_out() => return well,
         // A code buys a token once, and this one was spent without anybody getting the token.

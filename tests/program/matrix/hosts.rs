@@ -217,6 +217,7 @@ pub fn leaving(kind: Kind) -> Place {
     let is_followed = matches!(
         kind,
         Kind::Metadata
+            | Kind::Copy
             | Kind::Space
             | Kind::Create
             | Kind::Settings

@@ -33,6 +33,8 @@ pub enum Kind {
     Check,
     /// The look for a file whose commit is in doubt.
     Metadata,
+    /// The second copy of a file that nobody knows, before it is replaced.
+    Copy,
     /// The question for the space that is left.
     Space,
     /// The request for a fresh backup.
@@ -75,7 +77,7 @@ pub enum Part {
 
 impl Kind {
     /// All of them, in the order of a run.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Code,
         Self::CodeWithVerifier,
         Self::Refresh,
@@ -90,6 +92,7 @@ impl Kind {
         Self::Delete,
         Self::Check,
         Self::Metadata,
+        Self::Copy,
         Self::Space,
         Self::Create,
         Self::Backups,
@@ -115,6 +118,7 @@ impl Kind {
             Self::Delete => "delete_batch",
             Self::Check => "delete_batch/check",
             Self::Metadata => "get_metadata",
+            Self::Copy => "copy",
             Self::Space => "get_space_usage",
             Self::Create => "UISP create",
             Self::Backups => "UISP list",
@@ -143,6 +147,7 @@ impl Kind {
             Self::Delete => "files/delete_batch".into(),
             Self::Check => "files/delete_batch/check".into(),
             Self::Metadata => "files/get_metadata".into(),
+            Self::Copy => "files/copy_v2".into(),
             Self::Space => "users/get_space_usage".into(),
             Self::Create => "POST nms/backups/create".into(),
             Self::Backups => "nms/backups".into(),
@@ -194,6 +199,7 @@ impl Kind {
             | Self::Append
             | Self::Close
             | Self::Finish
+            | Self::Copy
             | Self::Download
             | Self::Compare => Part::OneBackup,
             Self::Create => Part::FreshBackup,
