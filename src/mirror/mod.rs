@@ -315,14 +315,23 @@ impl Mirror<'_> {
             return true;
         };
         let is_own = provenance == Provenance::Outdated;
-        let is_there = |other: &Row| {
+        if is_own && self.keep_replaced_days == 0 {
+            return true;
+        }
+        let is_there = |&other: &usize| {
+            let other = &self.plan.rows[other];
             let copy = other.file.as_ref();
             names::set_aside_by(&other.name, &row.name).is_some()
                 && copy.is_some_and(|copy| {
                     copy.content_hash.is_some() && copy.content_hash == file.content_hash
                 })
         };
-        if is_own && self.keep_replaced_days == 0 || self.plan.rows.iter().any(is_there) {
+        let asides: Vec<usize> = (0..self.plan.rows.len()).filter(is_there).collect();
+        // Made by an earlier run, which did not come to the replacement.
+        if asides.iter().any(|&aside| !self.goes_in_time(aside)) {
+            return true;
+        } else if let Some(&aside) = asides.first().filter(|_| is_own) {
+            self.retain(aside, index);
             return true;
         }
         let why = if is_own {
@@ -338,7 +347,10 @@ impl Mirror<'_> {
         {
             Ok(copy) => {
                 self.findings.add(table::set_aside(&name, &aside));
-                self.note_aside(aside, copy, is_own);
+                self.note_aside(aside, copy);
+                if is_own {
+                    self.retain(self.plan.rows.len() - 1, index);
+                }
                 true
             }
             Err(dropbox::Error::Stopped(_)) => {
@@ -374,37 +386,56 @@ impl Mirror<'_> {
         }
     }
 
-    /// A replaced copy of our own is like one whose backup is gone: it stays for the days configured.
-    fn note_aside(&mut self, name: String, file: FileMetadata, is_own: bool) {
+    /// Whether this row's file is retained for a time, or due already.
+    fn goes_in_time(&self, index: usize) -> bool {
+        let id = self.plan.rows[index].id.as_ref();
+        id.is_some_and(|id| self.state.memory.seen.contains_key(id))
+    }
+
+    fn note_aside(&mut self, name: String, file: FileMetadata) {
         // In the folder of a server's backups it is a foreign file.
         let id = BackupId::of_path(&name).ok();
         let id = id.filter(|_| self.source.kind() == Kind::Folder);
-        let missing_since = Some(self.plan.made_at);
-        if let (true, Some(id), Some(content_hash)) = (is_own, id.clone(), file.content_hash) {
-            let memory = &mut self.state.memory;
-            memory.seen.insert(id.clone(), Seen { missing_since });
-            let mirrored = Mirrored {
-                rev: file.rev.clone(),
-                content_hash,
-                bytes: file.size,
-                verified_at: clock::now(),
-                version: None,
-            };
-            memory.mirrored.insert(id, mirrored);
-        }
-        let days = TimeDelta::days(i64::from(self.keep_replaced_days));
-        let reason = match is_own {
-            true => Reason::RetainedUntil(self.plan.made_at + days),
-            false => Reason::NeverSeen,
-        };
         self.plan.rows.push(Row {
             name,
             id,
             backup: None,
             file: Some(file),
             verified_at: None,
-            decision: Decision::Keep(reason),
+            decision: Decision::Keep(Reason::NeverSeen),
         });
+    }
+
+    /// A replaced copy of our own is like one whose backup has gone now: it stays for the days configured.
+    fn retain(&mut self, aside: usize, original: usize) {
+        let row = &self.plan.rows[aside];
+        let memory = &mut self.state.memory;
+        if let (Some(id), Some(file)) = (row.id.clone(), &row.file)
+            && let Some(content_hash) = file.content_hash
+        {
+            let missing_since = Some(self.plan.made_at);
+            memory.seen.insert(id.clone(), Seen { missing_since });
+            for ids in [
+                &mut memory.on_hold,
+                &mut memory.agreed,
+                &mut self.plan.on_hold,
+            ] {
+                ids.remove(&id);
+            }
+            let original = self.plan.rows[original].id.as_ref();
+            let original = original.and_then(|id| memory.mirrored.get(id));
+            let mirrored = Mirrored {
+                rev: file.rev.clone(),
+                content_hash,
+                bytes: file.size,
+                verified_at: clock::now(),
+                version: original.and_then(|original| original.version),
+            };
+            memory.mirrored.insert(id, mirrored);
+        }
+        let days = TimeDelta::days(i64::from(self.keep_replaced_days));
+        let until = Reason::RetainedUntil(self.plan.made_at + days);
+        self.plan.rows[aside].decision = Decision::Keep(until);
     }
 
     /// What is in the way of a backup: files at a path above or below its own, and a folder at it.

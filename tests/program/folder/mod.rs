@@ -9,5 +9,5 @@ mod mirroring;
 mod names;
 mod origin;
 mod units;
-mod users;
+pub mod users;
 pub mod world;

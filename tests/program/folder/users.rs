@@ -23,24 +23,25 @@ pub fn give(path: &Path) {
 
 /// The command line of a run by somebody whom permissions keep out, as they do not root.
 pub fn as_ordinary_user(world: &World) -> Command {
-    let plain = world.command();
+    lowered(world.command(), world.root(), world.ca.pem_path())
+}
+
+/// The same for a command line of the binary whose files are in `home`.
+pub fn lowered(plain: Command, home: &Path, ca_pem: &Path) -> Command {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return plain;
     }
-    let place = world.root().join("bin");
+    let place = home.join("bin");
     let (binary, ca) = (place.join("backup-sync-dropbox"), place.join("ca.pem"));
     if !place.exists() {
         fs::create_dir(&place).unwrap();
-        for (from, to) in [
-            (plain.get_program(), &binary),
-            (world.ca.pem_path().as_os_str(), &ca),
-        ] {
+        for (from, to) in [(plain.get_program(), &binary), (ca_pem.as_os_str(), &ca)] {
             // By another process: a descriptor open here would be inherited by what others start.
             let status = Command::new("cp").arg(from).arg(to).status();
             assert!(status.unwrap().success());
         }
     }
-    give(world.root());
+    give(home);
     let mut command = Command::new(&binary);
     command.args(plain.get_args()).env_clear();
     let variables = plain.get_envs();

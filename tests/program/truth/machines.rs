@@ -1,7 +1,7 @@
 //! Several machines in one folder of Dropbox, and new machines in the place of old ones.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -45,6 +45,11 @@ impl<'a> Machine<'a> {
     /// A path in its folder of backups.
     pub fn path(&self, name: &str) -> PathBuf {
         self.backups.path().join(name)
+    }
+
+    /// Its own folder, which is not that of its backups.
+    pub fn root(&self) -> &Path {
+        self.root.path()
     }
 
     fn json(&self, name: &str) -> Value {
@@ -98,16 +103,21 @@ impl<'a> Machine<'a> {
         ended
     }
 
-    /// Does a run, a minute after what came before.
-    pub fn run_anyhow(&self) -> Ended {
-        self.world.dropbox.advance_clock(Duration::from_secs(60));
+    /// The command line of its runs.
+    pub fn command(&self) -> Command {
         let plain = self.world.command();
         let mut command = Command::new(plain.get_program());
         command.arg("--root").arg(self.root.path()).env_clear();
         let variables = plain.get_envs();
         command.envs(variables.filter_map(|(key, value)| Some((key, value?))));
+        command
+    }
+
+    /// Does a run, a minute after what came before.
+    fn run_anyhow(&self) -> Ended {
+        self.world.dropbox.advance_clock(Duration::from_secs(60));
         let before = fs::read_to_string(self.data("plugin.log")).unwrap_or_default();
-        let output = command.output().unwrap();
+        let output = self.command().output().unwrap();
         let log = fs::read_to_string(self.data("plugin.log")).unwrap();
         Ended {
             code: output.status.code(),
