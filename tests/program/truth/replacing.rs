@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use sandbox::dropbox::faults;
 use sandbox::http::{Action, Gate, On};
 use serde_json::json;
 
@@ -135,6 +136,54 @@ fn a_replaced_copy_stays_as_long_as_a_deleted_one() {
                 .as_array()
                 .is_some_and(|held| !held.is_empty())
     );
+}
+
+#[test]
+fn what_was_set_aside_in_vain_stays_its_days_from_the_replacement_on() {
+    let world = FolderWorld::new();
+    world.configure(json!({"keepDeletedDays": 3}));
+    world.write("dump.sql", "the first");
+    world.write("other", "other");
+    world.run_well();
+    // The copy is set aside, and the new one does not arrive.
+    world.write("dump.sql", "the second one");
+    world
+        .dropbox
+        .inject(On::every(FINISH), faults::server_error());
+    assert_eq!(world.run().code, Some(1));
+    world.dropbox.traffic().clear_faults();
+    assert_eq!(asides(&world), 1);
+    world.dropbox.advance_clock(4 * DAY);
+    world.run_well();
+    assert_holds(&world, "the second one");
+    // That was the only copy until now.
+    assert_holds(&world, "the first");
+    world.dropbox.advance_clock(2 * DAY);
+    world.run_well();
+    assert_holds(&world, "the first");
+    world.dropbox.advance_clock(2 * DAY);
+    world.run_well();
+    assert_eq!(asides(&world), 0);
+}
+
+#[test]
+fn a_retained_copy_waits_for_what_is_still_to_come_as_any_other() {
+    let world = FolderWorld::new();
+    world.configure(json!({"keepDeletedDays": 3}));
+    world.write("dump.sql", "the first");
+    world.write("other", "other");
+    world.run_well();
+    // Dropbox's clock is far ahead of that of the files.
+    world.dropbox.advance_clock(10 * DAY);
+    world.write("dump.sql", "the second one");
+    world.run_well();
+    world.dropbox.advance_clock(4 * DAY);
+    world.write_just_now("growing.sql", "half of it");
+    assert_eq!(world.run().code, Some(0));
+    assert_holds(&world, "the first");
+    world.let_rest("growing.sql");
+    world.run_well();
+    assert_eq!(asides(&world), 0);
 }
 
 #[test]
