@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use sandbox::dropbox::{StoredFile, faults};
 use sandbox::http::{Action, On};
-use sandbox::uisp::Backup;
+use sandbox::uisp::{Backup, Creation};
 use serde_json::{Value, json};
 
 use crate::support::World;
@@ -23,7 +23,7 @@ const HISTORIES: u64 = 4;
 
 #[test]
 fn histories_through_the_program() {
-    let (mut deleted, mut held) = (0, 0);
+    let (mut deleted, mut held, mut freshly_made) = (0, 0, 0);
     for_each_seed(HISTORIES, |seed| {
         let _seed = Seed(seed, "histories_through_the_program");
         let mut history = History::new(seed);
@@ -41,12 +41,13 @@ fn histories_through_the_program() {
         });
         deleted += history.deleted;
         held += history.held;
+        freshly_made += history.freshly_made;
     });
-    eprintln!("{deleted} deletions, {held} on hold");
+    eprintln!("{deleted} deletions, {held} on hold, {freshly_made} made by runs");
     let is_replay = std::env::var_os("MODEL_SEED").is_some();
     assert!(
-        is_replay || (deleted >= 10 && held >= 5),
-        "too little happened: {deleted}, {held}"
+        is_replay || (deleted >= 10 && held >= 5 && freshly_made >= 5),
+        "too little happened: {deleted}, {held}, {freshly_made}"
     );
 }
 
@@ -68,17 +69,23 @@ struct History {
     strangers: BTreeSet<String>,
     keep_days: i64,
     is_confirmed: bool,
+    /// Each run has a fresh backup made.
+    makes_fresh: bool,
     day: i64,
     made: u32,
     events: Vec<String>,
     deleted: usize,
     held: usize,
+    freshly_made: usize,
 }
 
 impl History {
     fn new(seed: u64) -> Self {
+        let world = World::authorized();
+        let creation = Creation::Succeeds { after_lists: 0 };
+        world.uisp.configure(|options| options.creation = creation);
         Self {
-            world: World::authorized(),
+            world,
             random: Rng::with_seed(seed),
             memory: Memory::default(),
             copies: Vec::new(),
@@ -86,11 +93,13 @@ impl History {
             strangers: BTreeSet::new(),
             keep_days: 0,
             is_confirmed: false,
+            makes_fresh: false,
             day: 0,
             made: 0,
             events: Vec::new(),
             deleted: 0,
             held: 0,
+            freshly_made: 0,
         }
     }
 
@@ -103,7 +112,7 @@ impl History {
         let state = self.state().map(|state| in_the_past(&state, 1));
         self.put_state(state.as_ref());
         shift(&mut self.memory, 1);
-        let event = self.random.u8(..12);
+        let event = self.random.u8(..13);
         self.events.push(format!("day {}: event {event}", self.day));
         match event {
             0 => self.restore(),
@@ -126,6 +135,11 @@ impl History {
                 let path = format!("/unms-backup-20260101-0000_{}.unms.part", self.day);
                 let file = self.world.dropbox.put(&path, b"somebody's own");
                 self.foreign.insert(path, file);
+            }
+            7 => {
+                self.makes_fresh = !self.makes_fresh;
+                self.world
+                    .configure(json!({"createBackup": self.makes_fresh}));
             }
             _ => self.prune(0.1),
         }
@@ -186,24 +200,14 @@ impl History {
         let before = self.managed();
         self.strangers
             .retain(|id| !listed.iter().any(|backup| backup.id == *id));
-        let sight = Sight {
-            list: listed
-                .iter()
-                .map(|backup| (backup.id.clone(), true))
-                .collect(),
-            has_bad_rows: false,
-            files: before.clone(),
-            contents: self
-                .world
-                .dropbox
-                .files()
-                .into_iter()
-                .map(|file| (file.path, file.content_hash))
-                .collect(),
-            keep: self.keep_days * DAY,
-            is_confirmed: self.is_confirmed,
-            now: Utc::now().timestamp() / 60,
-        };
+        let contents: BTreeMap<String, String> = self
+            .world
+            .dropbox
+            .files()
+            .into_iter()
+            .map(|file| (file.path, file.content_hash))
+            .collect();
+        let now = Utc::now().timestamp() / 60;
         if is_stormy {
             let route = self.random.choice([
                 "files/upload_session/*",
@@ -222,6 +226,21 @@ impl History {
         let ended = self.world.run();
         self.world.dropbox.traffic().clear_faults();
         self.world.uisp.traffic().clear_faults();
+        // The run itself may have had one made.
+        let listed_then = self.world.uisp.backups();
+        self.freshly_made += listed_then.len() - listed.len();
+        let sight = Sight {
+            list: listed_then
+                .iter()
+                .map(|backup| (backup.id.clone(), true))
+                .collect(),
+            has_bad_rows: false,
+            files: before.clone(),
+            contents,
+            keep: self.keep_days * DAY,
+            is_confirmed: self.is_confirmed,
+            now,
+        };
         let verdict = self.memory.judge(&sight);
         // What a run that failed has stored and found equal is for the program to say.
         let mirrored = self.state().map(|state| state["mirrored"].clone());
