@@ -11,6 +11,7 @@ use sandbox::host::find_php;
 use serde_json::json;
 
 use super::crm::Site;
+use crate::crash::kill::copy_binary;
 use crate::support::World;
 
 /// PHP's own web server in a plugin's folder.
@@ -101,7 +102,7 @@ pub fn install(site: &Site) {
     }
     let program = program(root);
     fs::create_dir_all(program.parent().unwrap()).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_backup-sync-dropbox"), &program).unwrap();
+    copy_binary(&program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
