@@ -143,22 +143,34 @@ pub fn with_tries<T, E: Retryable>(
     what: &str,
     mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
+    let mut last = None;
     loop {
         if let Some(reason) = stop.requested() {
-            return Err(E::stopped(reason));
+            return Err(ended(reason, last));
         }
         let error = match operation() {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        // A request that was cut short because the run has to stop is not a fault of its own.
-        if let Some(reason) = stop.requested() {
-            return Err(E::stopped(reason));
+        let goes_on = match stop.requested() {
+            Some(reason) => Err(reason),
+            None => tries.wait(error.retry(), what, &error, stop),
+        };
+        match goes_on {
+            Ok(true) => last = Some(error),
+            Ok(false) => return Err(error),
+            Err(reason) => return Err(ended(reason, Some(error))),
         }
-        let goes_on = tries.wait(error.retry(), what, &error, stop);
-        if !goes_on.map_err(E::stopped)? {
-            return Err(error);
-        }
+    }
+}
+
+/// Why an operation has ended with the run. A request that was cut short because the run has to stop is not a fault
+/// of its own; a wish for patience that has used up the run's time is.
+fn ended<E: Retryable>(reason: StopReason, last: Option<E>) -> E {
+    let asks = |error: &E| matches!(error.retry(), Retry::After(_));
+    match last.filter(asks) {
+        Some(error) if reason == StopReason::TimeLimit => error,
+        _ => E::stopped(reason),
     }
 }
 
@@ -207,6 +219,65 @@ mod tests {
             .filter_map(|n| next_wait(asked(0), n, 0.5, HOUR))
             .sum();
         assert!(waits > HOUR / 2, "{waits:?}");
+    }
+
+    #[derive(Debug, PartialEq)]
+    enum Fault {
+        Busy,
+        Cut,
+        Stopped(StopReason),
+    }
+
+    impl Display for Fault {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "{self:?}")
+        }
+    }
+
+    impl Retryable for Fault {
+        fn retry(&self) -> Retry {
+            match self {
+                Self::Busy => Retry::After(None),
+                _ => Retry::Backoff,
+            }
+        }
+
+        fn stopped(reason: StopReason) -> Self {
+            Self::Stopped(reason)
+        }
+    }
+
+    #[test]
+    fn patience_that_has_used_up_the_time_is_told_and_what_the_stop_itself_cut_short_is_not() {
+        use std::sync::Arc;
+        use std::sync::atomic::{AtomicBool, Ordering};
+        for (fault, is_signal) in [
+            (Fault::Busy, false),
+            (Fault::Cut, false),
+            (Fault::Busy, true),
+        ] {
+            let signalled = Arc::new(AtomicBool::new(false));
+            let limit = if is_signal {
+                HOUR
+            } else {
+                Duration::from_millis(5)
+            };
+            let stop = Stop::within(limit, Arc::clone(&signalled));
+            let expected = match (&fault, is_signal) {
+                (Fault::Busy, false) => Fault::Busy,
+                (_, false) => Fault::Stopped(StopReason::TimeLimit),
+                (_, true) => Fault::Stopped(StopReason::Signal),
+            };
+            let mut fault = Some(fault);
+            let result: Result<(), Fault> = with_retry(&stop, "a test", || {
+                while !is_signal && stop.requested().is_none() {
+                    std::thread::yield_now();
+                }
+                signalled.store(is_signal, Ordering::Relaxed);
+                Err(fault.take().unwrap())
+            });
+            assert_eq!(result, Err(expected));
+        }
     }
 
     #[test]
