@@ -6,9 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 
 use sandbox::http::{Action, Gate, On};
+use serde_json::json;
 
 use super::world::FolderWorld;
 use crate::support::PATIENCE;
+use crate::switches::healthcheck::Monitor;
 
 const MIB: usize = 1024 * 1024;
 const APPEND: &str = "files/upload_session/append_v2";
@@ -78,6 +80,8 @@ fn a_file_that_changes_while_it_is_read_is_left_for_the_next_run() {
         world.write("gone", "gone");
         world.run_well();
         let before = world.dropbox.file("/big").unwrap();
+        let monitor = Monitor::start();
+        world.configure(json!({"healthcheckUrl": monitor.address()}));
         // More than the reader may have in memory.
         world.write("big", vec![2; 60 * MIB]);
         world.write("other", "another one");
@@ -97,6 +101,8 @@ fn a_file_that_changes_while_it_is_read_is_left_for_the_next_run() {
             "{what}: {log}"
         );
         assert!(log.contains("1 left for the next run"), "{what}: {log}");
+        let told = monitor.take().pop().unwrap();
+        assert_eq!(told.1, "/fail", "{what}: {log}");
         assert_eq!(world.dropbox.file("/big"), Some(before), "{what}");
         // Rule 6: with something left, nothing is deleted.
         assert!(world.dropbox.file("/gone").is_some(), "{what}");

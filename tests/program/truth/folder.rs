@@ -96,7 +96,7 @@ fn what_got_a_name_that_dropbox_refuses_stays_also_in_the_run_that_learns_of_it(
             .dropbox
             .refuse_commits(Some(&format!("/{name}")), refusal(reason), u32::MAX);
         for run in 0..3 {
-            let ended = watch.run_not_well(&world);
+            let ended = watch.run_with_gap(&world);
             assert_eq!(ended.code, Some(0), "{}", ended.log);
             ended.assert_line(&["WARNING: Dropbox refuses the name of", name]);
             assert_safe(&world, &NINE);
@@ -173,7 +173,7 @@ fn seven_nights_of_empty_dumps_take_no_dump_away() {
     for night in 8..=14 {
         world.remove(format!("dump-{}.sql", night - 7));
         world.write(format!("dump-{night}.sql"), "");
-        let ended = watch.run_not_well(&world);
+        let ended = watch.run_with_gap(&world);
         assert_safe(&world, &names);
         if night >= 10 {
             assert!(ended.log.contains("WARNING"), "{}", ended.log);
@@ -196,7 +196,7 @@ fn seven_nights_of_empty_dumps_under_names_that_move_on_leave_the_last_good_one(
         fs::rename(world.path("dump.2"), world.path("dump.3")).unwrap();
         fs::rename(world.path("dump.1"), world.path("dump.2")).unwrap();
         world.write("dump.1", "");
-        watch.run_not_well(&world);
+        watch.run_with_gap(&world);
     }
     assert_safe(&world, &["dump.1", "readme"]);
 }
@@ -249,7 +249,7 @@ fn what_is_in_the_way_goes_only_by_the_rules_of_deletion() {
     world.remove("dump");
     world.write("dump/new", "in the folder");
     watch
-        .run_not_well(&world)
+        .run_with_gap(&world)
         .assert_line(&["is in its place in Dropbox"]);
     assert_safe(&world, &["dump"]);
     world

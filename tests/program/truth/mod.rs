@@ -80,6 +80,15 @@ impl Watch {
         ended
     }
 
+    /// Does one run that finds a gap: nobody is told that all is well, and the monitoring service hears of it at once.
+    #[track_caller]
+    fn run_with_gap(&self, world: &World) -> Ended {
+        let ended = world.run();
+        assert_eq!(self.ping(), Some("bad"), "{}", ended.log);
+        self.assert_not_well(world, &ended);
+        ended
+    }
+
     /// Does one run, after which all is well.
     #[track_caller]
     fn run_well(&self, world: &World) -> Ended {

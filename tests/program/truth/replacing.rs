@@ -74,6 +74,22 @@ fn an_unknown_copy_is_set_aside_once_wherever_the_run_is_killed() {
 }
 
 #[test]
+fn of_unknown_copies_with_one_content_none_relies_on_the_other() {
+    let world = FolderWorld::new();
+    for name in ["a", "b"] {
+        world.write(name, "the same in both");
+    }
+    world.run_well();
+    std::fs::remove_file(world.data("state.json")).unwrap();
+    for name in ["a", "b"] {
+        world.write(name, format!("new in {name}"));
+    }
+    world.run_well();
+    assert_holds(&world, "the same in both");
+    world.assert_stored_beside(&["a", "b"], 2);
+}
+
+#[test]
 fn what_cannot_be_set_aside_is_not_replaced() {
     for action in [
         Action::text(400, "no"),
