@@ -133,10 +133,13 @@ fn run(call: &Call) -> Result<End, Failure> {
         let why = "it was recorded as verified, but is not in Dropbox any more";
         report.add(id.as_str(), Verdict::missing(why))?;
     }
-    let gaps = remarks(&plan, &origin.listing, Kind::of(&settings)).into_iter();
-    let gaps = gaps.chain(long_pending(&plan));
-    let gaps = gaps.filter(|finding| finding.level >= Level::Gap);
-    origin.gaps = gaps.map(|finding| finding.line()).collect();
+    // A source that was not asked has not shown an empty list.
+    if origin.is_listed {
+        let gaps = remarks(&plan, &origin.listing, Kind::of(&settings)).into_iter();
+        let gaps = gaps.chain(long_pending(&plan));
+        let gaps = gaps.filter(|finding| finding.level >= Level::Gap);
+        origin.gaps = gaps.map(|finding| finding.line()).collect();
+    }
     report.end(call, &origin)
 }
 
@@ -144,6 +147,8 @@ fn run(call: &Call) -> Result<End, Failure> {
 struct Origin {
     source: Option<Box<dyn Source>>,
     listing: Listing,
+    /// Whether the list is its word.
+    is_listed: bool,
     /// Why it was not asked although it is configured, or not to the end.
     problem: Option<String>,
     /// What it may have that the mirror lacks.
@@ -155,6 +160,7 @@ impl Origin {
         let mut origin = Self {
             source: None,
             listing: Listing::default(),
+            is_listed: false,
             problem: None,
             gaps: Vec::new(),
         };
@@ -166,6 +172,7 @@ impl Origin {
             Ok(source) => match source.list() {
                 Ok(listing) => {
                     origin.listing = listing;
+                    origin.is_listed = true;
                     origin.source = Some(source);
                 }
                 Err(error) => {

@@ -76,6 +76,20 @@ fn either_witness_is_enough() {
     assert_eq!(told.code, Some(1));
     assert_eq!(result_of(&told.json(), path)["result"], "differs");
     assert_eq!(told.json()["source_asked"], false);
+    // The record's word is enough, and nothing is said of a list that nobody has read.
+    assert!(world.dropbox.remove(path));
+    let mut state = world.state();
+    let mirrored = state["mirrored"].as_object_mut().unwrap();
+    mirrored.retain(|id, _| !path.contains(id));
+    std::fs::write(world.data("state.json"), state.to_string()).unwrap();
+    let told = tell_well(&world, &["verify"]);
+    told.assert_line(&["No source of backups is configured here"]);
+    assert!(!told.out.contains("finished backup"), "{told:?}");
+    // Without any witness nothing is proved.
+    std::fs::remove_file(world.data("state.json")).unwrap();
+    let told = tell(&world, &["verify"]);
+    assert_eq!(told.code, Some(1), "{told:?}");
+    told.assert_line(&["nothing was compared with anything"]);
 }
 
 #[test]
@@ -181,4 +195,5 @@ fn a_source_that_does_not_answer_is_no_success() {
     assert_eq!(told.code, Some(1));
     told.assert_line(&["ok ", "compared with record"]);
     told.assert_line(&["Not everything could be compared", "Make a new token"]);
+    assert!(!told.out.contains("finished backup"), "{told:?}");
 }
