@@ -27,8 +27,6 @@ use crate::row::{Decision, Provenance, Reason, Row};
 use crate::source::{Backup, Doubt, Listing};
 use crate::state::{Mirrored, Pending, Seen};
 
-/// So many deletions may be held back at least, unless they are all that there is.
-const HELD_MIN: usize = 2;
 /// A name that Dropbox has refused is tried again after so many days.
 const REFUSED_DAYS: i64 = 7;
 /// A file with a time in the future is trusted once two runs this far apart have found it the same.
@@ -271,7 +269,8 @@ impl Plan {
                 _ => staying += 1,
             }
         }
-        going > 0 && staying == 0 || going >= HELD_MIN && going > staying
+        // Of one file that is everything, of more it is two at least.
+        going > staying
     }
 
     /// Decides again about deletions, now that it is known what has become of uploads: one that was refused for
