@@ -427,6 +427,19 @@ fn rule_8_the_admins_word_counts_for_what_was_on_hold_when_it_was_given() {
     let plan = later.plan();
     assert_eq!(deleted(&plan), ["c", "d", "e", "f"]);
     assert_eq!(kept(&plan, Reason::OnHold), 3);
+    // A single one more is no sudden loss: what was agreed to is not weighed with it.
+    later.remove(&name("n1"));
+    later.remove(&name("n2"));
+    assert_eq!(deleted(&later.plan()), ["c", "d", "e", "f", "n3"]);
+}
+
+#[test]
+fn rule_8_a_hold_ends_with_the_file() {
+    let mut case = Case::new(&["a", "b", "c", "d", "e", "f"], &["a", "b"]);
+    case = case.after(&case.plan());
+    case.remove(&name("c"));
+    let plan = case.plan();
+    assert!(!plan.on_hold.contains(&id("c")) && plan.on_hold.len() == 3);
 }
 
 #[test]
@@ -449,13 +462,19 @@ fn rule_8_what_did_not_arrive_keeps_nothing() {
 
 #[test]
 fn rule_8_what_others_have_put_there_makes_no_deletion_look_small() {
-    let mut case = Case::new(&["a", "b", "c", "d", "e"], &["a"]);
-    for entry in &mut case.entries[3..] {
-        entry.metadata.content_hash = Some(ContentHash::of(b"another machine's"));
+    let replaced: fn(&mut Case) = |case| {
+        for entry in &mut case.entries[3..] {
+            entry.metadata.content_hash = Some(ContentHash::of(b"another machine's"));
+        }
+    };
+    let never_seen: fn(&mut Case) = |case| case.seen.retain(|seen, _| *seen < id("d"));
+    for change in [replaced, never_seen] {
+        let mut case = Case::new(&["a", "b", "c", "d", "e"], &["a"]);
+        change(&mut case);
+        let plan = case.plan();
+        assert!(deleted(&plan).is_empty(), "two of three go");
+        assert_eq!(kept(&plan, Reason::OnHold), 2);
     }
-    let plan = case.plan();
-    assert!(deleted(&plan).is_empty(), "two of three go");
-    assert_eq!(kept(&plan, Reason::OnHold), 2);
 }
 
 #[test]
@@ -673,6 +692,7 @@ fn another_version_of_another_length_replaces_exactly_the_file_that_is_there() {
     assert_eq!(row.name, case.entries[0].name);
     assert_eq!(row.file.as_ref(), Some(&case.entries[0].metadata));
     assert_eq!(row.decision, Decision::Replace(Provenance::Outdated));
+    assert_eq!(row.verified_at, None, "not as this version");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use backup_sync_dropbox::page::view;
 use backup_sync_dropbox::plugin::config::Settings;
 use backup_sync_dropbox::plugin::lock::Seen;
 use backup_sync_dropbox::record::{Lists, Record, RunRecord, ShownAddress, Space, Unusable};
-use backup_sync_dropbox::row::{Decision, Reason, Row};
+use backup_sync_dropbox::row::{Decision, Provenance, Reason, Row};
 use backup_sync_dropbox::secret::Secret;
 use backup_sync_dropbox::source::Backup;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -261,6 +261,17 @@ fn all_is_well() {
     let report = check("all-well", &well());
     assert_eq!(report.lead.title, "All 3 backups are in Dropbox.");
     assert_eq!(report.summary, ["Last run today 05:12, 38\u{a0}s."]);
+}
+
+#[test]
+fn a_count_says_only_what_was_verified() {
+    let report = report_of(&with(|record| {
+        let mut rows = three_backups();
+        rows[0].decision = Decision::Compare(Provenance::Unknown);
+        rows[1].decision = Decision::Replace(Provenance::Outdated);
+        record.lists = lists(&rows);
+    }));
+    assert_eq!(report.lead.title, "1 of 3 backups are in Dropbox.");
 }
 
 #[test]

@@ -130,6 +130,54 @@ fn a_tick_that_was_taken_note_of_is_taken_away_after_a_crash_and_another_one_cou
 }
 
 #[test]
+fn a_tick_that_could_not_be_taken_away_counts_for_nothing_more_until_somebody_does() {
+    let used = |world: &World, agreed: usize| {
+        let mut state = world.state();
+        state["tick_is_used"] = json!(true);
+        state["agreed"] = json!(state["on_hold"].as_array().unwrap()[..agreed]);
+        fs::write(world.data("state.json"), state.to_string()).unwrap();
+    };
+    let world = mirrored(20);
+    remove(&world, 1, 11);
+    world.run_well();
+    // What has been put on hold since is none of what was agreed to.
+    tick(&world);
+    used(&world, 5);
+    world.run_well().assert_line(&["5 deleted"]);
+    assert!(!is_ticked(&world));
+    // Whoever unticks it and ticks it again gives a new word.
+    used(&world, 0);
+    world.run_well().assert_line(&["0 deleted"]);
+    tick(&world);
+    world.run_well().assert_line(&["6 deleted"]);
+}
+
+#[test]
+fn the_word_ends_when_what_it_was_given_for_is_back() {
+    let world = mirrored(20);
+    let all = world.uisp.backups();
+    remove(&world, 1, 11);
+    world.run_well();
+    tick(&world);
+    add_fresh(&world, 21, 21);
+    world
+        .uisp
+        .inject(On::every(DOWNLOAD), Action::text(404, "not now"));
+    world.run_badly();
+    world.uisp.traffic().clear_faults();
+    assert_eq!(world.state()["agreed"].as_array().unwrap().len(), 11);
+    world.uisp.clear();
+    all.into_iter().for_each(|backup| world.uisp.add(backup));
+    world.run_well();
+    assert_eq!(world.state()["agreed"], json!([]));
+    remove(&world, 1, 11);
+    for _ in 0..2 {
+        world.run_well().assert_line(&["0 deleted"]);
+    }
+    assert_eq!(count(&world), 20);
+}
+
+#[test]
 fn what_is_deleted_is_forgotten_and_who_brings_it_back_keeps_it() {
     let world = mirrored(4);
     let backup = Backup::numbered(1, 1000);
