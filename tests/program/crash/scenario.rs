@@ -200,6 +200,7 @@ impl Stage {
         let context = &self.context;
         self.assert_config_unharmed();
         self.assert_state_unharmed();
+        self.assert_the_word_counts_once();
         self.assert_dropbox_unharmed();
         let mut writing = 0;
         for (name, bytes) in self.files_in_data() {
@@ -223,6 +224,19 @@ impl Stage {
         assert!(writing <= 2, "{context}: {writing} unfinished files stay");
         let log = self.world.log();
         assert!(log.is_empty() || log.ends_with('\n'), "{context}: {log}");
+    }
+
+    /// A tick of which note was taken and that is still there counts for nothing more.
+    fn assert_the_word_counts_once(&self) {
+        let is_ticked = self.world.config()["confirmCleanup"] == json!(true);
+        if is_ticked && self.world.data("state.json").exists() {
+            let state = self.world.state();
+            let is_agreed = state["agreed"]
+                .as_array()
+                .is_some_and(|ids| !ids.is_empty());
+            let is_used = state["tick_is_used"] == json!(true);
+            assert!(is_used || !is_agreed, "{}: {state}", self.context);
+        }
     }
 
     fn assert_config_unharmed(&self) {
