@@ -574,7 +574,46 @@ fn a_newer_file_that_is_not_ready_postpones_the_deletion_of_older_ones() {
         let plan = case.plan();
         assert_eq!(deleted(&plan).len(), goes, "{name} {bytes} {written}");
         assert_eq!(kept(&plan, Reason::Awaited), 1 - goes);
+        // A copy that is still being made may have the time of its original.
+        let made = &mut case.listing.backups[1];
+        made.version.as_mut().unwrap().changed_at = day(-90);
+        let waits = usize::from(made.is_wanted());
+        assert_eq!(kept(&case.plan(), Reason::Awaited), waits, "{name}");
     }
+}
+
+#[test]
+fn a_file_whose_time_nobody_knows_is_as_old_as_its_copy() {
+    for (stored, goes) in [(0, 0), (2, 1)] {
+        let mut case = Case::of_folder(&["dump-1", "readme"], &["readme"]);
+        case.mirrored.get_mut(&id("dump-1")).unwrap().version = None;
+        case.entries[0].metadata.server_modified = Some(day(-100 + stored));
+        case.listing.backups.push(Backup {
+            version: version(1, 1),
+            ..backup("dump-2", false)
+        });
+        assert_eq!(deleted(&case.plan()).len(), goes, "{stored}");
+    }
+}
+
+#[test]
+fn while_a_backup_of_uisp_is_refused_the_older_ones_stay() {
+    let mut case = Case::new(&["a", "b", "c"], &["b", "c", "new"]);
+    let mut plan = case.plan();
+    assert_eq!(deleted(&plan), ["a"]);
+    let new = plan
+        .rows
+        .iter_mut()
+        .find(|row| row.decision == Decision::Upload);
+    new.unwrap().decision = Decision::Refuse;
+    plan.weigh_again();
+    assert_eq!(
+        kept(&plan, Reason::Awaited),
+        1,
+        "in the run that learns of it"
+    );
+    case.refused.insert(id("new"), day(0));
+    assert_eq!(kept(&case.plan(), Reason::Awaited), 1, "in the next one");
 }
 
 #[test]
