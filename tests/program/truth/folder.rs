@@ -7,7 +7,7 @@ use sandbox::dropbox::faults;
 use sandbox::http::{Action, On};
 use serde_json::json;
 
-use super::{Watch, assert_holds};
+use super::{Watch, assert_holds, dry_run};
 use crate::folder::world::FolderWorld;
 
 const START: &str = "files/upload_session/start";
@@ -320,6 +320,9 @@ fn a_memory_of_another_folder_is_none_of_this_one_also_after_a_crash() {
         .open(other.path().join("new"));
     file.unwrap().set_modified(old).unwrap();
     world.configure(json!({"backupDirectory": other.path(), "confirmCleanup": true}));
+    let shown = dry_run(&world);
+    let deletes = |(action, _): &(String, String)| action == "delete";
+    assert!(!shown.iter().any(deletes), "{shown:?}");
     world.run();
     let contents = super::contents(&world);
     for name in ["a", "b", "c", "d"] {
