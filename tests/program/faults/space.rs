@@ -2,6 +2,7 @@
 
 use sandbox::http::Link;
 use sandbox::uisp::Backup;
+use serde_json::json;
 
 use super::*;
 
@@ -96,6 +97,32 @@ fn deletions_that_make_too_little_room_are_done_once() {
     assert_eq!(world.dropbox.files().len(), 3);
     world.dropbox.set_quota(1 << 40, 0);
     assert_recovers(&world);
+}
+
+#[test]
+fn deletions_are_not_done_for_what_finds_no_room_all_the_same() {
+    let world = full_world(1_000_000);
+    world.dropbox.set_quota(3_600_000, 0);
+    world.remove_backup(1);
+    world.add_backups(4, 4, 1_700_000);
+    let before = world.dropbox.files();
+    world.run_badly();
+    assert_eq!(world.dropbox.files(), before);
+    assert_eq!(world.count(DELETE), 0);
+    // What is free already counts as well, where it may be known.
+    world.dropbox.set_app_scopes(&[
+        "files.metadata.read",
+        "files.content.write",
+        "account_info.read",
+    ]);
+    let token = world.dropbox.issue_refresh_token();
+    world.configure(json!({"dropboxRefreshToken": token}));
+    world.remove_backup(4);
+    world.add_backups(5, 5, 1_500_000);
+    world
+        .run_well()
+        .assert_line(&["Finished: 1 uploaded", "1 deleted"]);
+    world.assert_mirrored();
 }
 
 #[test]

@@ -4,11 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use sandbox::dropbox::faults;
-use sandbox::http::{Action, On};
+use sandbox::http::{Action, Gate, On};
 use serde_json::json;
 
 use super::{Watch, assert_holds, dry_run};
 use crate::folder::world::FolderWorld;
+use crate::support::PATIENCE;
 
 const START: &str = "files/upload_session/start";
 
@@ -301,6 +302,27 @@ fn a_folder_with_something_of_another_is_never_emptied_for_a_file() {
     world.write_just_now("d", "not ready");
     watch.run_not_well(&world);
     assert_safe(&world, &["d/1"]);
+}
+
+#[test]
+fn a_folder_that_gets_a_file_during_the_run_is_not_removed_for_a_file() {
+    let (world, watch) = mirrored(&["d/1", "e", "f"]);
+    world.remove("d/1");
+    watch.run_well(&world).assert_line(&["1 deleted"]);
+    fs::remove_dir(world.path("d")).unwrap();
+    world.write("d", "now a file");
+    world.write("other", "sent before it");
+    let gate = Gate::new();
+    world
+        .dropbox
+        .inject(On::next(START), Action::Hold(gate.clone()));
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    world.dropbox.put("/d/own", b"somebody's own");
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    assert_holds(&world, "somebody's own");
+    assert_eq!(watch.ping(), Some("bad"), "{}", world.log());
 }
 
 #[test]
