@@ -120,6 +120,10 @@ fn a_listing_tells_folders_and_dropboxs_time() {
     assert_eq!(listed.files[0].name, "sub/a");
     let age = chrono::Utc::now() - listed.time.unwrap();
     assert_eq!(age.num_days(), 400);
+    // The root is always there.
+    let not_found = json!({"error": {".tag": "path", "path": {".tag": "not_found"}}});
+    service.inject(On::next("files/list_folder"), Action::json(409, &not_found));
+    assert!(client.list_folder("", Depth::Folder).is_err());
     let none = client.list_folder("/none", Depth::Folder).unwrap();
     assert!(none.files.is_empty() && none.folders.is_empty());
     let root = client.list_folder("", Depth::Folder).unwrap();

@@ -645,6 +645,11 @@ fn a_file_from_the_future_is_finished_once_two_runs_found_it_the_same() {
     case.listing.backups[0].version = version(7, 1);
     let unfinished = Decision::Keep(Reason::Unfinished);
     assert_eq!(decision(&case.plan(), "a"), unfinished);
+    // An empty one is nothing, however old it gets.
+    case.listing.backups[0].version = version(0, 1);
+    case = case.after(&case.plan());
+    case.now += TimeDelta::days(1);
+    assert_eq!(decision(&case.plan(), "a"), unfinished);
 }
 
 #[test]

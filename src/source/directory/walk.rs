@@ -356,6 +356,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_deep_is_in_doubt_and_an_unreadable_top_forbids_deletions() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep: PathBuf = std::iter::repeat_n("d", DEPTH_MAX + 1).collect();
+        fs::create_dir_all(folder.path().join(&deep)).unwrap();
+        let mut walk = Walk::once(&fs::File::open(folder.path()).unwrap().into());
+        assert_eq!(walk.others[deep.as_os_str()], Other::TooDeep);
+        assert_eq!(walk.problem, None);
+        walk.note_unreadable(PathBuf::new(), Errno::IO);
+        assert!(walk.problem.is_some());
+    }
+
+    #[test]
     fn folders_of_systems_are_known_in_any_letter_case() {
         for name in [
             "lost+found",

@@ -354,6 +354,19 @@ fn a_memory_of_another_folder_is_none_of_this_one_also_after_a_crash() {
 }
 
 #[test]
+fn another_folder_with_the_same_names_takes_no_copy_away() {
+    let (world, watch) = mirrored(&["a", "b"]);
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("a"), "of another folder").unwrap();
+    world.configure(json!({"backupDirectory": other.path()}));
+    watch
+        .run_well(&world)
+        .assert_line(&["1 uploaded", "0 deleted"]);
+    assert_safe(&world, &["a", "b"]);
+    assert_holds(&world, "of another folder");
+}
+
+#[test]
 fn a_night_in_which_everything_is_rewritten_is_told() {
     let names: Vec<String> = (0..10).map(|number| format!("file-{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -186,6 +186,26 @@ fn a_backup_that_is_pruned_before_its_turn_is_no_failure_and_holds_no_deletion_u
 }
 
 #[test]
+fn a_backup_that_is_pruned_before_it_is_compared_is_no_failure() {
+    let (world, watch) = mirrored(3);
+    std::fs::remove_file(world.data("state.json")).unwrap();
+    let gate = Gate::new();
+    world
+        .uisp
+        .inject(On::next("nms/backups/*"), Action::Hold(gate.clone()));
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    world.remove_backup(1);
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    let log = world.log();
+    assert!(log.contains("was deleted in UISP before its turn"), "{log}");
+    assert_eq!(watch.ping(), Some("good"), "{log}");
+    // It was seen, but never found equal to its backup.
+    assert!(has(&world, 1), "{log}");
+}
+
+#[test]
 fn what_was_to_come_in_place_of_the_old_ones_and_did_not_come_keeps_them() {
     let (world, watch) = mirrored(3);
     for number in 1..=3 {
