@@ -698,13 +698,16 @@ fn a_changed_timezone_uploads_nothing_again() {
 
 #[test]
 fn newest_backups_go_first() {
-    let mut case = Case::new(&[], &["old", "new", "middle"]);
-    for (backup, age) in case.listing.backups.iter_mut().zip([-3, -1, -2]) {
-        backup.created_at = day(age);
+    let ids = ["old", "new", "middle"];
+    // By their times, also where no name tells them.
+    for mut case in [Case::new(&[], &ids), Case::of_folder(&[], &ids)] {
+        for (backup, age) in case.listing.backups.iter_mut().zip([-3, -1, -2]) {
+            backup.created_at = day(age);
+        }
+        let plan = case.plan();
+        let order: Vec<&str> = plan.uploads().map(|row| id_of(row).as_str()).collect();
+        assert_eq!(order, ["new", "middle", "old"]);
     }
-    let plan = case.plan();
-    let order: Vec<&str> = plan.uploads().map(|row| id_of(row).as_str()).collect();
-    assert_eq!(order, ["new", "middle", "old"]);
 }
 
 #[test]
