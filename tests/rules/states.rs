@@ -293,6 +293,23 @@ fn a_run_is_going_on() {
 }
 
 #[test]
+fn a_run_that_can_only_hang_is_a_problem() {
+    for (minutes, hangs) in [(89, false), (91, true)] {
+        let since = Some(now() - TimeDelta::minutes(minutes));
+        let report = report_of(&Facts {
+            lock: Seen::Running { since },
+            ..well()
+        });
+        let title = report.lead.title;
+        assert_eq!(
+            title.contains("longer than any run may take"),
+            hangs,
+            "{title}"
+        );
+    }
+}
+
+#[test]
 fn a_run_failed() {
     let error = Finding {
         meaning: "UISP may be starting or overloaded".into(),
