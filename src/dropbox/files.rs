@@ -3,6 +3,7 @@
 //! Source of names and rules: <https://github.com/dropbox/dropbox-api-spec/blob/main/files.stone>.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -21,7 +22,7 @@ pub const BATCH_ENTRIES_MAX: usize = 1000;
 /// Pages of one listing, at most: two million entries. Ends a listing that never ends.
 const PAGES_MAX: usize = 1000;
 /// First wait between two questions about a background job; doubled up to [`POLL_MAX`].
-const POLL_FIRST: Duration = Duration::from_millis(200);
+const POLL_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait between two questions about a background job.
 const POLL_MAX: Duration = Duration::from_secs(10);
 /// A look for one file may take so long.
@@ -439,15 +440,15 @@ impl Dropbox {
         mut answer: Value,
     ) -> Result<Value, Error> {
         let job = answer["async_job_id"].as_str().map(str::to_owned);
-        let mut wait = POLL_FIRST;
+        let mut waits = poll_waits();
         loop {
             match (entry_tag(&answer), &job) {
                 ("complete" | "failed", _) => return Ok(answer),
                 ("async_job_id" | "in_progress", Some(job)) => {
+                    let wait = waits.next().unwrap_or(POLL_MAX);
                     if self.stop.sleep(wait).is_err() {
                         return Err(Error::Unfinished { route });
                     }
-                    wait = (wait * 2).min(POLL_MAX);
                     answer = self.rpc(check, &json!({"async_job_id": job}))?;
                 }
                 (tag, _) => return Err(Error::from_failure(route, &json!(tag))),
@@ -648,6 +649,13 @@ impl WireEntry {
     }
 }
 
+/// The waits before the questions about a background job. A small job is over by the time that the first question
+/// arrives, so that one waits for nothing.
+fn poll_waits() -> impl Iterator<Item = Duration> {
+    let grow = |wait: &Duration| Some((*wait * 2).min(POLL_MAX));
+    iter::once(Duration::ZERO).chain(iter::successors(Some(POLL_FIRST), grow))
+}
+
 fn missing(route: &'static str, field: &str) -> Error {
     Error::Malformed {
         route,
@@ -713,6 +721,16 @@ mod tests {
             ("new", "/a"),
         ];
         assert_eq!(files(&again), ["a 2"]);
+    }
+
+    #[test]
+    fn a_job_is_asked_about_at_once_then_more_and_more_seldom() {
+        let waits: Vec<u64> = poll_waits()
+            .take(10)
+            .map(|w| w.as_millis() as u64)
+            .collect();
+        let expected = [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000];
+        assert_eq!(waits, expected);
     }
 
     #[test]
