@@ -1,4 +1,4 @@
-//! `sandbox bench PROGRAM`: what runs of the program cost, against the stand-ins, on two lines. Called by `build.sh bench`.
+//! `sandbox bench PROGRAM`: what runs of the program cost, against the stand-ins, on several lines. Called by `build.sh bench`.
 //!
 //! It asserts that every mirror is right, and nothing about time. The method is described in
 //! `docs/benchmarks.md`.
@@ -93,8 +93,8 @@ fn measure_all(options: &Options) -> Result<()> {
         has_timeline: options.has_timeline,
     };
     let mut report = Report::default();
-    for line in [Line::Shaped, Line::Loopback] {
-        for scenario in Scenario::all(options.is_large) {
+    for line in [Line::Shaped, Line::Far, Line::Loopback] {
+        for scenario in Scenario::all(line, options.is_large) {
             let name = format!("{} {}", line.name(), scenario.name);
             if name.contains(&options.only) {
                 eprintln!("{name} ...");

@@ -49,7 +49,7 @@ impl Report {
         for (line, scenario, measured) in &self.rows {
             let cost = measured.program;
             let limit_seconds = measured.bare.map(|bare| match line {
-                Line::Shaped => measured.bytes as f64 / SHAPED_BYTES_PER_SECOND as f64,
+                Line::Shaped | Line::Far => measured.bytes as f64 / SHAPED_BYTES_PER_SECOND as f64,
                 Line::Loopback => bare.wall_seconds,
             });
             table.add(vec![

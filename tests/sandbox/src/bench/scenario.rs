@@ -60,7 +60,7 @@ const MIRRORED: usize = 30;
 
 impl Scenario {
     /// All of them, in the order of the report.
-    pub fn all(is_large: bool) -> Vec<Self> {
+    pub fn all(line: Line, is_large: bool) -> Vec<Self> {
         let scenario = |name, sizes, task| Self {
             name,
             sizes,
@@ -101,6 +101,8 @@ impl Scenario {
                 ..scenario("one of 8 GiB", vec![8 << 30], Task::FirstRun)
             });
         }
+        // What a new connection costs does not show in what takes minutes.
+        all.retain(|scenario| line != Line::Far || !scenario.is_long);
         all
     }
 

@@ -23,6 +23,8 @@ pub enum Line {
     Loopback,
     /// 60 ms a request, 20 MB/s a connection, 100 MB/s in all.
     Shaped,
+    /// The same with 120 ms for each new TLS connection.
+    Far,
 }
 
 impl Line {
@@ -31,6 +33,7 @@ impl Line {
         match self {
             Self::Loopback => "loopback",
             Self::Shaped => "shaped",
+            Self::Far => "far",
         }
     }
 
@@ -41,6 +44,11 @@ impl Line {
                 per_request_latency: Duration::from_millis(60),
                 bytes_per_second_per_connection: Some(20_000_000),
                 bytes_per_second_total: Some(SHAPED_BYTES_PER_SECOND),
+                ..Link::default()
+            },
+            Self::Far => Link {
+                per_handshake_latency: Duration::from_millis(120),
+                ..Self::Shaped.link()
             },
         }
     }
@@ -68,6 +76,12 @@ impl World {
             ..DropboxOptions::default()
         })?;
         dropbox.set_link(line.link());
+        // As the App Console gives them: with the permission to know the space, which it ticks by itself.
+        dropbox.set_app_scopes(&[
+            "files.metadata.read",
+            "files.content.write",
+            "account_info.read",
+        ]);
         let uisp = Uisp::start(UispOptions::default())?;
         for backup in backups {
             uisp.add(backup.clone());

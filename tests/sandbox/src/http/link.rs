@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 pub struct Link {
     /// Added before each answer.
     pub per_request_latency: Duration,
+    /// Added before each TLS handshake, as the round trips of a new connection over a long way do.
+    pub per_handshake_latency: Duration,
     /// What one connection can carry, as a TCP window over a long way does.
     pub bytes_per_second_per_connection: Option<u64>,
     /// What all connections together can carry.

@@ -165,7 +165,13 @@ impl Inner {
 
     fn serve(&self, socket: Socket) {
         let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+        self.traffic.note_connection();
         let tls = self.tls.as_ref().map(|config| Arc::clone(&config.0));
+        if tls.is_some()
+            && let Some(shape) = self.traffic.shape()
+        {
+            self.stop.sleep(shape.link.per_handshake_latency);
+        }
         let Ok(mut connection) = Connection::new(socket, tls) else {
             return;
         };

@@ -3,6 +3,7 @@
 use super::fault::{Action, Fault, Rules};
 use super::link::{Bucket, Link};
 use super::message::Head;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub struct Traffic {
     logged: Condvar,
     rules: Mutex<Rules>,
     shape: Mutex<Option<Arc<Shape>>>,
+    opened: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +122,15 @@ impl Traffic {
             .filter(|e| e.route == route)
             .map(|e| e.body_bytes)
             .sum()
+    }
+
+    /// How many connections were opened, also those that carried no request.
+    pub fn opened_connections(&self) -> usize {
+        self.opened.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_connection(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many connections carried a request.

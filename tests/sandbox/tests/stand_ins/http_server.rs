@@ -320,7 +320,7 @@ fn a_shaped_line_is_no_faster_than_it_says() {
     server.traffic().set_link(Link {
         per_request_latency: Duration::from_millis(20),
         bytes_per_second_per_connection: Some(1_000_000),
-        bytes_per_second_total: None,
+        ..Link::default()
     });
     let mut client = Client::plain(&server.url());
     let begun = Instant::now();
