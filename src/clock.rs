@@ -31,6 +31,11 @@ pub fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
+/// The current instant on the wall's clock, for a library that asks for it.
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
 /// The current time, for the ages of files.
 pub fn now_for_files() -> DateTime<Utc> {
     let age = std::env::var("BACKUP_SYNC_FILES_AGE").ok();

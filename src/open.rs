@@ -1,6 +1,7 @@
 //! Opens both ends of a run from the configuration: the source, and the way to Dropbox.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::clock::Stop;
 use crate::dropbox::Hosts;
@@ -21,19 +22,19 @@ pub fn source(
     folder: &PluginFolder,
     settings: &Settings,
     stop: &Stop,
-) -> Result<Box<dyn Source>, Vec<Finding>> {
+) -> Result<Arc<dyn Source>, Vec<Finding>> {
     if let Some(directory) = &settings.backup_directory {
         table::folder_is_source(directory.display()).log();
         if holds(directory, &folder.data()) {
             return Err(vec![table::own_folder(directory.display())]);
         }
-        return Ok(Box::new(Directory::new(directory.clone())));
+        return Ok(Arc::new(Directory::new(directory.clone())));
     }
     let base = ucrm::uisp_api_url(&folder.ucrm());
     let base = base.map_err(|error| table::no_uisp_address().because(&error));
     match (settings.uisp_token.clone(), base) {
         (Some(token), Ok(base)) => match Uisp::new(base, token, stop.clone()) {
-            Ok(uisp) => Ok(Box::new(uisp)),
+            Ok(uisp) => Ok(Arc::new(uisp)),
             Err(error) => Err(vec![no_client(&error)]),
         },
         (token, base) => {

@@ -1,6 +1,7 @@
 //! `verify`: whether the mirror holds what it should.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -145,7 +146,7 @@ fn run(call: &Call) -> Result<End, Failure> {
 
 /// The place that the backups came from, as far as it can be asked.
 struct Origin {
-    source: Option<Box<dyn Source>>,
+    source: Option<Arc<dyn Source>>,
     listing: Listing,
     /// Whether the list is its word.
     is_listed: bool,

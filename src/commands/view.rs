@@ -6,7 +6,7 @@ use super::{Call, Failure, unlimited};
 use crate::findings::{Finding, advice, table};
 use crate::mirror::announce::{long_pending, remarks};
 use crate::mirror::plan::Plan;
-use crate::mirror::survey::{self, Survey};
+use crate::mirror::survey::{self, Asked, Survey};
 use crate::open;
 use crate::source::Listing;
 use crate::zone::Zone;
@@ -31,8 +31,9 @@ impl View {
         let memory = call.memory()?;
         let source = open::source(&call.folder, &settings, &stop)?;
         let dropbox = call.connect(&settings, &stop)?;
-        let survey = Survey::new(source.as_ref(), &dropbox, &settings, false)
-            .ok_or_else(table::lists_not_read)?;
+        let asked = Asked::new(&source, |_| {});
+        let survey =
+            Survey::new(asked, &dropbox, &settings, false).ok_or_else(table::lists_not_read)?;
         let listing = survey.listing.map_err(|error| {
             let finding = table::backups_not_listed(source.kind().name_at_start());
             finding.explained(&error, advice::listing(&error))

@@ -3,6 +3,7 @@
 //! Redirects are never followed: no request of ours expects one, and credentials must not travel
 //! to a host that an answer names.
 
+mod ahead;
 pub mod pace;
 pub mod proxy;
 pub mod retry;
@@ -15,10 +16,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use ureq::http;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::DefaultResolver;
 
 use crate::clock;
 use crate::secret;
 use crate::text;
+use ahead::Ahead;
 use pace::Pace;
 
 /// Time to connect, TLS included.
@@ -245,6 +248,7 @@ pub struct Client {
     call: ureq::Agent,
     transfer: ureq::Agent,
     download: ureq::Agent,
+    ahead: Ahead,
     upload_pace: Option<Arc<Pace>>,
     proxy: Option<proxy::Named>,
 }
@@ -275,6 +279,7 @@ impl Client {
             Trust::AnyCertificate => tls.disable_verification(true).build(),
             Trust::Roots => tls.root_certs(roots()?).build(),
         };
+        let ahead = Ahead::default();
         let agent = |patience| {
             let config = ureq::Agent::config_builder()
                 .tls_config(tls.clone())
@@ -311,12 +316,13 @@ impl Client {
                     .output_buffer_size(UPLOAD_BUFFER_BYTES),
                 Peer::Host => config,
             };
-            ureq::Agent::new_with_config(config.build())
+            ureq::Agent::with_parts(config.build(), ahead.clone(), DefaultResolver::default())
         };
         Ok(Self {
             call: agent(Patience::Call),
             transfer: agent(Patience::Transfer),
             download: agent(Patience::Download),
+            ahead,
             upload_pace: None,
             proxy,
         })
@@ -386,6 +392,26 @@ impl Client {
             head: head.headers,
             body,
         })
+    }
+
+    /// Opens `count` connections to the server of `url`, each on a thread of its own, for requests that come soon. What
+    /// comes of it is no concern of theirs: whoever finds no open connection opens one.
+    pub fn open_ahead(&self, url: &url::Url, count: usize) {
+        // A proxy has to be told of each request's target first; that is left to the request.
+        if self.proxy_for(url.as_str()).is_some() {
+            return;
+        }
+        let Ok(server) = url.as_str().parse::<http::Uri>() else {
+            return;
+        };
+        for _ in 0..count {
+            let (client, server) = (self.clone(), server.clone());
+            std::thread::spawn(move || {
+                if let Err(error) = client.ahead.open(server, client.call.config()) {
+                    log::debug!("A connection could not be opened ahead: {error}");
+                }
+            });
+        }
     }
 
     /// The variable that names the proxy by which `url` is asked, if there is one.

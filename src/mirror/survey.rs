@@ -1,5 +1,8 @@
 //! What there is at both ends, looked at side by side, and the plan that follows from it.
 
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+
 use super::names::Naming;
 use super::plan::{Plan, World};
 use crate::clock;
@@ -24,23 +27,58 @@ pub struct Survey {
     pub space: Option<Result<Option<Space>, dropbox::Error>>,
 }
 
+/// The source's answers, on their way. They are asked for on threads of their own, so that whoever needs them no more
+/// does not have to wait.
+pub struct Asked {
+    listing: Receiver<Result<Listing, source::Error>>,
+    timezone: Receiver<Result<Zone, String>>,
+}
+
+impl Asked {
+    /// Asks `source` for its list, which `listed` is shown as soon as it is there, and for its timezone.
+    pub fn new(source: &Arc<dyn Source>, listed: impl FnOnce(&Listing) + Send + 'static) -> Self {
+        let listing = answer(source, move |source| {
+            let listing = source.list();
+            if let Ok(listing) = &listing {
+                listed(listing);
+            }
+            listing
+        });
+        let timezone = answer(source, |source| source.timezone());
+        Self { listing, timezone }
+    }
+}
+
+/// Asks `source` on a thread.
+fn answer<T: Send + 'static>(
+    source: &Arc<dyn Source>,
+    ask: impl FnOnce(&dyn Source) -> T + Send + 'static,
+) -> Receiver<T> {
+    let source = Arc::clone(source);
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody waits for it any more where the other end is gone.
+        let _ = sender.send(ask(source.as_ref()));
+    });
+    receiver
+}
+
 impl Survey {
-    /// Asks both ends at the same time; for the space only if `asks_for_space`. `None` if a thread has panicked, which the panic hook has reported.
+    /// Asks Dropbox, too, for the space only if `asks_for_space`, and waits for all answers. `None` if a thread has
+    /// panicked, which the panic hook has reported.
     pub fn new(
-        source: &dyn Source,
+        source: Asked,
         dropbox: &Dropbox,
         settings: &Settings,
         asks_for_space: bool,
     ) -> Option<Self> {
         std::thread::scope(|scope| {
-            let mirrored = scope.spawn(|| list(dropbox, settings));
-            let timezone = scope.spawn(|| source.timezone());
             let space = scope.spawn(|| asks_for_space.then(|| dropbox.space_usage()));
-            let listing = source.list();
+            let mirrored = list(dropbox, settings);
             Some(Self {
-                listing,
-                mirrored: mirrored.join().ok()?,
-                timezone: timezone.join().ok()?,
+                mirrored,
+                listing: source.listing.recv().ok()?,
+                timezone: source.timezone.recv().ok()?,
                 space: space.join().ok()?,
             })
         })

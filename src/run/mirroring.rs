@@ -1,23 +1,30 @@
 //! The work of a run: setup, then both lists, the plan, and the mirror that carries it out.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
+
 use super::outcome::Outcome;
 use super::store_late;
 use chrono::TimeDelta;
 
+use crate::backup_id::BackupId;
 use crate::clock::{self, Stop};
 use crate::dropbox::users::Space;
-use crate::dropbox::{self, Dropbox};
+use crate::dropbox::{self, Dropbox, Hosts};
 use crate::findings::{Finding, Findings, advice, from, table};
+use crate::http::Client;
 use crate::mirror::announce::{announce, remarks, rivals};
 use crate::mirror::plan::Plan;
-use crate::mirror::survey::{self, Survey};
+use crate::mirror::survey::{self, Asked, Survey};
 use crate::mirror::{Mirror, Summary, transfer};
 use crate::open;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::record::{self, Lists, Record};
+use crate::setup::stage::{Stage, stage};
 use crate::setup::{NotAuthorized, Setup};
-use crate::source::{self, Kind, Source};
+use crate::source::{self, Backup, Kind, Source};
 use crate::state::State;
 use crate::text;
 use crate::zone::Zone;
@@ -45,6 +52,9 @@ impl Run<'_> {
             source.iter().for_each(|source| source.shutdown());
         };
         stop.watch(shutdown, || {
+            let asked = source
+                .as_ref()
+                .and_then(|source| self.ask_ahead(source, &http, &hosts));
             let mut setup = Setup {
                 http: &http,
                 hosts: &hosts,
@@ -60,7 +70,7 @@ impl Run<'_> {
                 Err(NotAuthorized::Waiting) if source.is_none() => return Outcome::NotMirrored,
                 Err(reason) => return Outcome::Setup(reason),
             };
-            let Some(source) = source.as_deref() else {
+            let Some(source) = &source else {
                 return Outcome::NotMirrored;
             };
             let dropbox = Dropbox::new(
@@ -70,7 +80,7 @@ impl Run<'_> {
                 authorized.credential.clone(),
                 authorized.access_token,
             );
-            let outcome = self.mirror(source, &dropbox);
+            let outcome = self.mirror(source, &dropbox, asked);
             if let Some(code) = &authorized.unstored {
                 store_late(self.folder, &authorized.credential, code, findings);
             }
@@ -78,14 +88,45 @@ impl Run<'_> {
         })
     }
 
-    fn mirror(&mut self, source: &dyn Source, dropbox: &Dropbox) -> Outcome {
+    /// Begins what needs no access token, where nothing but a new one is missing: UISP is asked, the connections on
+    /// which Dropbox will be asked are opened. If there is no token, nobody looks at what came of it.
+    fn ask_ahead(&self, source: &Arc<dyn Source>, http: &Client, hosts: &Hosts) -> Option<Asked> {
+        let settings = self.settings;
+        let is_authorized = matches!(stage(settings), Stage::HasRefreshToken { .. });
+        // A fresh backup has to be in the list, and what a folder holds is looked at no earlier than necessary.
+        if !is_authorized || source.kind() != Kind::Uisp || settings.create_backup {
+            return None;
+        }
+        if !self.state.memory.space_is_unknowable {
+            // The mirror's list comes over the connection of the token, at the same time.
+            http.open_ahead(&hosts.api, 1);
+        }
+        let mirrored = self.state.memory.mirrored.keys();
+        let mirrored: HashSet<u64> = mirrored.map(mark).collect();
+        let (http, content) = (http.clone(), hosts.content.clone());
+        let lanes = transfer::lanes(settings.upload_bytes_per_second);
+        Some(Asked::new(source, move |listing| {
+            let is_new = |backup: &Backup| backup.finished && !mirrored.contains(&mark(&backup.id));
+            if listing.backups.iter().any(is_new) {
+                http.open_ahead(&content, lanes);
+            }
+        }))
+    }
+
+    fn mirror(
+        &mut self,
+        source: &Arc<dyn Source>,
+        dropbox: &Dropbox,
+        asked: Option<Asked>,
+    ) -> Outcome {
         let (settings, findings) = (self.settings, self.findings);
         let kind = source.kind();
         if settings.create_backup && kind == Kind::Uisp {
-            findings.extend(self.fresh_backup(source));
+            findings.extend(self.fresh_backup(source.as_ref()));
         }
         let asks_for_space = !self.state.memory.space_is_unknowable;
-        let Some(survey) = Survey::new(source, dropbox, settings, asks_for_space) else {
+        let asked = asked.unwrap_or_else(|| Asked::new(source, |_| {}));
+        let Some(survey) = Survey::new(asked, dropbox, settings, asks_for_space) else {
             return Outcome::NotMirrored;
         };
         if self.stop.requested().is_some() {
@@ -118,7 +159,7 @@ impl Run<'_> {
         findings.extend(rivals(&plan, &machine));
         findings.add(announce(&plan, kind));
         let summary = Mirror {
-            source,
+            source: source.as_ref(),
             dropbox,
             stop: self.stop,
             state: self.state,
@@ -213,6 +254,13 @@ impl Run<'_> {
         self.record.timezone.clone_from(&self.state.memory.timezone);
         zone
     }
+}
+
+/// A short stand-in for an id, where being wrong costs nothing.
+fn mark(id: &BackupId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.as_str().hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A clock that is this far off is worth a word; certificates bear with more.

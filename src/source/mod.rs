@@ -140,7 +140,7 @@ impl Kind {
 }
 
 /// A place that has backups.
-pub trait Source: Sync {
+pub trait Source: Send + Sync {
     /// Which kind it is.
     fn kind(&self) -> Kind;
 

@@ -1,7 +1,7 @@
 //! The authorization ends, or does not suffice, in the middle of a run.
 
 use sandbox::dropbox::faults;
-use sandbox::http::{Action, Gate, On};
+use sandbox::http::{Action, Exchange, Gate, On};
 use serde_json::json;
 
 use super::*;
@@ -29,6 +29,10 @@ fn a_token_that_expires_during_the_run_is_refreshed_once() {
         }
         let run = world.start();
         assert!(gate.wait_reached(PATIENCE), "{route}");
+        // UISP is asked before the first token is there.
+        let has_token = |e: &Exchange| e.route == TOKEN && e.status == Some(200);
+        let traffic = world.dropbox.traffic();
+        assert!(traffic.wait_for(PATIENCE, |log| log.iter().any(has_token)));
         world.dropbox.expire_access_tokens();
         gate.open();
         assert_eq!(run.wait(), Some(0), "{route}: {}", world.log());
@@ -256,4 +260,83 @@ fn a_used_up_quota_of_upload_calls_is_explained() {
     ended.assert_line(&["ERROR: ", "Your team has used up its upload calls."]);
     assert_eq!(world.dropbox.files(), before);
     assert_recovers(&world);
+}
+
+const UISP: [&str; 2] = ["nms/backups", "nms/settings"];
+
+/// UISP does not need Dropbox's word, so it is asked meanwhile; and where its list shows that there is something to send,
+/// the connections for that are opened.
+#[test]
+fn what_needs_no_token_is_done_while_dropbox_is_asked_for_one() {
+    for has_news in [false, true] {
+        let world = changed_world().calm();
+        if !has_news {
+            world.run_well();
+            world.uisp.traffic().clear_log();
+        }
+        let before = world.dropbox.traffic().opened_connections();
+        let gate = Gate::new();
+        world
+            .dropbox
+            .inject(On::next(TOKEN), Action::HoldAnswer(gate.clone()));
+        let run = world.start();
+        let is_answered = |log: &[Exchange], route: &str| {
+            let answered = |e: &Exchange| e.route == route && e.status == Some(200);
+            log.iter().any(answered)
+        };
+        let uisp = world.uisp.traffic();
+        let are_answered = |log: &[Exchange]| UISP.iter().all(|route| is_answered(log, route));
+        assert!(uisp.wait_for(PATIENCE, are_answered));
+        let wanted = before + if has_news { 1 + 8 } else { 1 };
+        let traffic = world.dropbox.traffic();
+        assert!(traffic.wait_for_connections(PATIENCE, wanted));
+        gate.open();
+        assert_eq!(run.wait(), Some(0), "{}", world.log());
+        // All that was opened served, and nothing else had to be opened.
+        assert_eq!(traffic.opened_connections(), wanted);
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_run_without_a_token_ends_as_if_uisp_had_never_been_asked() {
+    let refused = json!({"error": "invalid_grant"});
+    let without_token = |prepare: &dyn Fn(&World)| {
+        let world = changed_world();
+        let refusal = Action::json(400, &refused);
+        world.dropbox.inject(On::every(TOKEN), refusal);
+        prepare(&world);
+        let log = world.run_badly().log;
+        let errors = log.lines().filter(|line| line.starts_with("ERROR: "));
+        // Without the times.
+        let text = |line: &str| line.split([',', '(']).next().map(str::to_owned);
+        let errors: Vec<_> = errors.map(text).collect();
+        assert!(
+            log.contains("no longer accepts the stored authorization"),
+            "{log}"
+        );
+        (errors, world.state())
+    };
+    let (errors, state) = without_token(&|_| {});
+    let gate = Gate::new();
+    let failing: [&dyn Fn(&World); 3] = [
+        &|world| {
+            UISP.iter()
+                .for_each(|route| world.uisp.inject(On::every(route), Action::text(500, "")))
+        },
+        &|world| world.uisp.set_forbidden(true),
+        &|world| {
+            UISP.iter().for_each(|route| {
+                world
+                    .uisp
+                    .inject(On::every(route), Action::Hold(gate.clone()))
+            })
+        },
+    ];
+    for prepare in failing {
+        let ended = without_token(prepare);
+        assert_eq!(ended.0, errors);
+        assert_eq!(ended.1["seen"], state["seen"]);
+    }
+    gate.open();
 }

@@ -3,7 +3,6 @@
 use super::fault::{Action, Fault, Rules};
 use super::link::{Bucket, Link};
 use super::message::Head;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,13 +50,14 @@ pub struct Traffic {
     logged: Condvar,
     rules: Mutex<Rules>,
     shape: Mutex<Option<Arc<Shape>>>,
-    opened: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct Log {
     /// Entries that were cleared away; an index stays valid when the log is cleared.
     cleared: usize,
+    /// Connections that were opened.
+    opened: usize,
     entries: Vec<Exchange>,
 }
 
@@ -126,11 +126,22 @@ impl Traffic {
 
     /// How many connections were opened, also those that carried no request.
     pub fn opened_connections(&self) -> usize {
-        self.opened.load(Ordering::Relaxed)
+        locked(&self.log).opened
+    }
+
+    /// Waits until so many connections were opened; `false` if that takes too long.
+    pub fn wait_for_connections(&self, timeout: Duration, number: usize) -> bool {
+        let log = locked(&self.log);
+        let (log, _) = self
+            .logged
+            .wait_timeout_while(log, timeout, |log| log.opened < number)
+            .unwrap_or_else(PoisonError::into_inner);
+        log.opened >= number
     }
 
     pub(super) fn note_connection(&self) {
-        self.opened.fetch_add(1, Ordering::Relaxed);
+        locked(&self.log).opened += 1;
+        self.logged.notify_all();
     }
 
     /// How many connections carried a request.
