@@ -79,8 +79,9 @@ function answer(string $root): void
 
             return;
         }
-        $response = with_program($root, static fn (string $program): string => ask($program, $root));
-        [$head, $body] = explode("\r\n\r\n", $response, 2) + [1 => null];
+        // What it answers shows that it was run, so it is not started for that alone first.
+        $response = with_program($root, static fn (string $program): ?string => ask($program, $root), true);
+        [$head, $body] = explode("\r\n\r\n", (string) $response, 2) + [1 => null];
         if ($body === null || ! preg_match('/^Status: (\d{3}) /', $head, $status)) {
             throw new \UnexpectedValueException('The program gave no answer.');
         }
@@ -124,8 +125,8 @@ function take_slot(string $root)
     return null;
 }
 
-/** What the program answers to the current request. */
-function ask(string $program, string $root): string
+/** What the program answers to the current request; null if it has not answered, or could not even be run. */
+function ask(string $program, string $root): ?string
 {
     // Named one by one: under a web server the environment holds the request's headers, whatever they are.
     $environment = [];
@@ -138,34 +139,42 @@ function ask(string $program, string $root): string
     $environment = array_filter($environment, 'is_string');
 
     $descriptors = [['null'], ['pipe', 'w'], ['null']];
-    $process = start([$program, 'page', '--root', $root], $descriptors, $pipes, $environment);
+    $process = @proc_open([$program, 'page', '--root', $root], $descriptors, $pipes, null, $environment);
+    if ($process === false) {
+        return null;
+    }
     $response = (string) stream_get_contents($pipes[1]);
     fclose($pipes[1]);
 
-    return proc_close($process) === 0 ? $response : '';
+    return proc_close($process) === 0 && $response !== '' ? $response : null;
 }
 
 /**
  * Gives the path of a program that can be run to $use and returns its result.
  *
+ * Where a result other than null proves that the program was run, $provesIt, the question whether it can be is only
+ * put where there is none.
+ *
  * @template T
  * @param callable(string): T $use
  * @return T
  */
-function with_program(string $root, callable $use)
+function with_program(string $root, callable $use, bool $provesIt = false)
 {
     $program = find_program($root);
-    $copy = null;
-    $refusal = why_not_runnable($program);
-    if ($refusal !== null) {
-        $program = $copy = copy_to_runnable_folder($program, $root, $refusal);
+    $result = $provesIt ? $use($program) : null;
+    if ($result !== null) {
+        return $result;
     }
+    $refusal = why_not_runnable($program);
+    if ($refusal === null) {
+        return $provesIt ? null : $use($program);
+    }
+    $copy = copy_to_runnable_folder($program, $root, $refusal);
     try {
-        return $use($program);
+        return $use($copy);
     } finally {
-        if ($copy !== null) {
-            remove_copy($copy);
-        }
+        remove_copy($copy);
     }
 }
 

@@ -15,7 +15,9 @@ use tempfile::TempDir;
 /// Tells where it runs from, what it was given, and leaves with a code of its own.
 const STUB: &str = r#"#!/bin/sh
 case "$0" in REFUSED*) echo "Permission denied" >&2; exit 126 ;; esac
+{ echo "$1" >>STARTS; } 2>/dev/null
 if [ "$1" = --version ]; then echo "backup-sync-dropbox 0.0.0"; exit 0; fi
+if [ "$1" = page ] && [ "$QUERY_STRING" != fail ]; then printf 'Status: 200 OK\r\n\r\n%s' "$0 $*"; exit 0; fi
 echo "$0 $*"
 stat -c %a "$(dirname "$0")"
 echo "to stderr" >&2
@@ -60,9 +62,16 @@ impl Plugin {
             .join("backup-sync-dropbox")
     }
 
+    /// Where the stub notes the first argument of each start.
+    fn starts(&self) -> PathBuf {
+        self.folder.path().join("starts")
+    }
+
     /// Installs the stub as the host's unpacking leaves it: without the executable bit.
     fn put_stub(&self, refused: &str) {
-        fs::write(self.program(), STUB.replace("REFUSED", refused)).unwrap();
+        let stub = STUB.replace("REFUSED", refused);
+        let stub = stub.replace("STARTS", self.starts().to_str().unwrap());
+        fs::write(self.program(), stub).unwrap();
         fs::set_permissions(self.program(), fs::Permissions::from_mode(0o644)).unwrap();
     }
 
@@ -73,6 +82,11 @@ impl Plugin {
 
     /// The same, behind a program that takes a command as its last arguments.
     fn php_behind(&self, prefix: &[&str], flags: &[&str]) -> Command {
+        self.script_behind("main.php", prefix, flags)
+    }
+
+    /// The same for any of the scripts.
+    fn script_behind(&self, script: &str, prefix: &[&str], flags: &[&str]) -> Command {
         let php = find_php().expect("these tests need php: ./build.sh test installs it");
         let php = php.to_str().unwrap();
         let words = [
@@ -82,26 +96,31 @@ impl Plugin {
         ]
         .concat();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).arg(self.root().join("main.php"));
+        command.args(&words[1..]).arg(self.root().join(script));
         command.current_dir("/").env("TMPDIR", self.temporary());
         command
     }
 
     /// Runs PHP where nothing below `folders` can be executed.
     fn run_where_noexec(&self, folders: &[&str]) -> Output {
+        run(&mut self.script_where_noexec("main.php", folders))
+    }
+
+    /// A script where nothing below `folders` can be executed.
+    fn script_where_noexec(&self, script: &str, folders: &[&str]) -> Command {
         if can_mount() {
-            let script = "for folder in $FOLDERS; do
+            let shell = "for folder in $FOLDERS; do
                     mount --bind $folder $folder && mount -o remount,bind,noexec $folder || exit 99
                 done
                 exec \"$@\"";
-            let prefix = [&namespace()[..], &["sh", "-c", script, "sh"]].concat();
-            run(self
-                .php_behind(&prefix, &[])
-                .env("FOLDERS", folders.join(" ")))
+            let prefix = [&namespace()[..], &["sh", "-c", shell, "sh"]].concat();
+            let mut command = self.script_behind(script, &prefix, &[]);
+            command.env("FOLDERS", folders.join(" "));
+            command
         } else {
             // Simulated: see the module's first lines.
             self.put_stub(&folders.join("/*|"));
-            run(&mut self.php(&[]))
+            self.script_behind(script, &[], &[])
         }
     }
 
@@ -216,6 +235,51 @@ fn runs_a_private_copy_where_the_plugin_folder_is_mounted_noexec() {
         )
     );
     assert_eq!(output.stderr, b"to stderr\n");
+    plugin.assert_no_copies_left();
+}
+
+/// A page for somebody with a session, and with which arguments the program was started for it.
+fn page(plugin: &Plugin, mut command: Command, query: &str) -> (String, String) {
+    command.envs([("HTTP_COOKIE", "nms-session=a"), ("QUERY_STRING", query)]);
+    let output = run(&mut command);
+    let starts = fs::read_to_string(plugin.starts()).unwrap_or_default();
+    (stdout(&output).to_owned(), starts)
+}
+
+#[test]
+fn a_page_starts_the_program_once() {
+    let plugin = Plugin::new();
+    let (program, root) = (plugin.program(), plugin.root());
+    let (body, starts) = page(&plugin, plugin.script_behind("public.php", &[], &[]), "");
+    let expected = format!("{} page --root {}", program.display(), root.display());
+    assert_eq!((body, starts.as_str()), (expected, "page\n"));
+}
+
+#[test]
+fn a_page_without_an_answer_is_not_asked_for_again_where_the_program_can_be_run() {
+    let plugin = Plugin::new();
+    let (body, starts) = page(
+        &plugin,
+        plugin.script_behind("public.php", &[], &[]),
+        "fail",
+    );
+    assert!(
+        body.starts_with("This page cannot be shown at the moment."),
+        "{body}"
+    );
+    assert_eq!(starts, "page\n--version\n");
+    plugin.assert_no_copies_left();
+}
+
+#[test]
+fn a_page_is_answered_by_a_private_copy_where_the_plugin_folder_is_mounted_noexec() {
+    let plugin = Plugin::new();
+    let root = plugin.root();
+    let command = plugin.script_where_noexec("public.php", &[root.to_str().unwrap()]);
+    let (body, starts) = page(&plugin, command, "");
+    let prefix = format!("{}/backup-sync-dropbox-", plugin.temporary().display());
+    assert!(body.starts_with(&prefix), "{body}");
+    assert_eq!(starts, "--version\npage\n");
     plugin.assert_no_copies_left();
 }
 
