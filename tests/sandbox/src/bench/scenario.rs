@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use crate::dropbox::content_hash;
 use crate::uisp::Backup;
 use anyhow::{Context, Result};
 
@@ -30,6 +31,8 @@ pub struct Scenario {
     /// For the report.
     pub name: &'static str,
     sizes: Vec<u64>,
+    /// Small files of a folder that is the source then, instead of UISP's backups.
+    files: usize,
     task: Task,
     /// The upload limit in Mbit/s, if there is one. The run must take longer than a minute then.
     limit_mbps: Option<u32>,
@@ -64,6 +67,7 @@ impl Scenario {
         let scenario = |name, sizes, task| Self {
             name,
             sizes,
+            files: 0,
             task,
             limit_mbps: None,
             is_long: false,
@@ -94,6 +98,19 @@ impl Scenario {
                 is_long: true,
                 ..scenario(name, vec![bytes], Task::FirstRun)
             });
+        }
+        // What grows with the number of files shows best where the line is no limit.
+        if line == Line::Loopback {
+            for (name, task) in [
+                ("first run of 32,000 files", Task::FirstRun),
+                ("nothing to do, 32,000 files", Task::Nothing),
+            ] {
+                all.push(Self {
+                    files: 32_000,
+                    is_long: true,
+                    ..scenario(name, Vec::new(), task)
+                });
+            }
         }
         if is_large {
             all.push(Self {
@@ -133,17 +150,25 @@ impl Bench<'_> {
     /// When a run fails, or its mirror is not right.
     pub fn measure(&self, line: Line, scenario: &Scenario) -> Result<Measured> {
         let backups = scenario.backups();
-        let hashes: BTreeMap<String, String> = backups
+        let mut hashes: BTreeMap<String, String> = backups
             .iter()
             .map(|backup| (backup.id.clone(), backup.content_hash()))
             .collect();
+        hashes.extend(
+            (0..scenario.files)
+                .map(file_of_folder)
+                .map(|(path, content)| (format!("/{path}"), content_hash(content.as_bytes()))),
+        );
         let repeat = if scenario.is_long { 1 } else { self.repeat };
         let mut runs = Vec::new();
         for number in 1..=repeat {
             let has_timeline = self.has_timeline && number == repeat;
             let mut measured = self.run(line, scenario, &backups, &hashes, has_timeline)?;
             // Alternating with the program, so that a busy machine slows both.
-            if scenario.task == Task::FirstRun && scenario.limit_mbps.is_none() {
+            if scenario.task == Task::FirstRun
+                && !backups.is_empty()
+                && scenario.limit_mbps.is_none()
+            {
                 measured.bare = Some(self.copy(line, &backups, &hashes)?);
             }
             runs.push(measured);
@@ -161,7 +186,10 @@ impl Bench<'_> {
     ) -> Result<Measured> {
         let world = World::new(line, self.has_tls, backups)?;
         if let Some(limit) = scenario.limit_mbps {
-            world.limit_uploads(limit)?;
+            world.configure("uploadLimitMbps", &limit.to_string())?;
+        }
+        if scenario.files > 0 {
+            world.fill_folder((0..scenario.files).map(file_of_folder))?;
         }
         let command = world.run_of(self.program);
         let mut hashes = hashes.clone();
@@ -219,6 +247,12 @@ impl Bench<'_> {
         world.check(hashes)?;
         Ok(cost)
     }
+}
+
+/// One of a folder's small files: its path and its content.
+fn file_of_folder(number: usize) -> (String, String) {
+    let path = format!("{:03}/file-{number:06}.dump", number / 100);
+    (path, format!("the content of file {number}"))
 }
 
 /// The median of each figure; of the memory the largest, because a peak is a promise.

@@ -114,23 +114,41 @@ impl World {
             .arg(self.folder.path())
             .env("DROPBOX_API_URL", self.dropbox.api_url())
             .env("DROPBOX_CONTENT_URL", self.dropbox.content_url())
-            .env("DROPBOX_WEB_URL", self.dropbox.web_url());
+            .env("DROPBOX_WEB_URL", self.dropbox.web_url())
+            // What was just written would be too young to be copied.
+            .env("BACKUP_SYNC_FILES_AGE", "3600");
         if let Some(path) = self.ca_path() {
             command.env("SSL_CERT_FILE", path);
         }
         command
     }
 
-    /// Sets the plugin's upload limit, as saving the form does.
+    /// Sets one of the plugin's settings, as saving the form does.
     ///
     /// # Errors
     /// When the configuration cannot be changed.
-    pub fn limit_uploads(&self, mbps: u32) -> Result<()> {
+    pub fn configure(&self, key: &str, value: &str) -> Result<()> {
         let path = self.folder.path().join("data/config.json");
         let mut config: Value = serde_json::from_slice(&fs::read(&path)?)?;
-        config["uploadLimitMbps"] = mbps.to_string().into();
+        config[key] = value.into();
         fs::write(path, config.to_string())?;
         Ok(())
+    }
+
+    /// Makes a folder with these files, by path and content, the source.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn fill_folder(&self, files: impl Iterator<Item = (String, String)>) -> Result<()> {
+        let folder = self.folder.path().join("source");
+        for (path, content) in files {
+            let path = folder.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, content)?;
+        }
+        self.configure("backupDirectory", &folder.display().to_string())
     }
 
     /// The certificate authority's file, where Dropbox is reached over TLS.
@@ -154,6 +172,7 @@ impl World {
             .files()
             .into_iter()
             .map(|file| {
+                // In a folder, the path itself is the id.
                 let name = file.path.trim_end_matches(".unms");
                 let id = name.rsplit('_').next().unwrap_or(name);
                 (id.to_owned(), file.content_hash)
