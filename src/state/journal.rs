@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -38,10 +39,11 @@ pub struct Journals {
     folder: PathBuf,
 }
 
-/// The journal of one upload, open for appending.
-#[derive(Debug)]
+/// The journal of one upload, open for appending until it says that the session is complete: thousands of sessions may
+/// wait for their commit, and a process may have few files open at a time.
+#[derive(Debug, Default)]
 pub struct Journal {
-    file: Option<File>,
+    file: Mutex<Option<File>>,
 }
 
 /// What an earlier run has left.
@@ -104,9 +106,7 @@ impl Journals {
             writeln!(file, "{line}")?;
             Ok(file)
         };
-        Journal {
-            file: kept(begun()),
-        }
+        kept(begun())
     }
 
     /// Whether an earlier run has begun with the upload.
@@ -129,7 +129,7 @@ impl Journals {
         let opened = self
             .open()
             .and_then(|folder| folder.file(name.as_ref(), Access::Append));
-        Journal { file: kept(opened) }
+        kept(opened)
     }
 
     /// What an earlier run has left of the upload of this version, if Dropbox can still have it.
@@ -186,12 +186,14 @@ fn file_name(id: &BackupId) -> String {
     format!("{}{JOURNAL}", ContentHash::of(id.key().as_bytes()))
 }
 
-/// The file, or none with a word in the log.
-fn kept(file: io::Result<File>) -> Option<File> {
-    file.map_err(|error| {
+/// The journal in the file, or one that keeps nothing, with a word in the log.
+fn kept(file: io::Result<File>) -> Journal {
+    let file = file.map_err(|error| {
         log::debug!("An upload cannot be carried on if it is interrupted: {error}")
-    })
-    .ok()
+    });
+    Journal {
+        file: Mutex::new(file.ok()),
+    }
 }
 
 impl Journal {
@@ -200,21 +202,24 @@ impl Journal {
         self.append(&format!("{index} {}\n", ContentHash::from_bytes(*hash)));
     }
 
-    /// Notes that the session is closed and holds everything.
+    /// Notes that the session is closed and holds everything, and closes the journal.
     pub fn note_complete(&self, digested: Digested) {
         self.append(&format!(
             "complete {} {}\n",
             digested.bytes, digested.content_hash
         ));
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Notes that the session could not be made a file, although Dropbox could be asked.
+    /// Notes in a journal that was opened again that the session could not be made a file, although Dropbox could be
+    /// asked.
     pub fn note_failed_commit(&self) {
         self.append("failed\n");
     }
 
     fn append(&self, line: &str) {
-        if let Some(mut file) = self.file.as_ref()
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut file) = file.as_ref()
             && let Err(error) = file.write_all(line.as_bytes())
         {
             log::debug!("A journal could not be written: {error}");

@@ -1,11 +1,14 @@
 //! The main job: new backups arrive, verified; deleted ones go; nothing else is touched.
 
+use sandbox::http::{Action, Gate, On};
 use sandbox::uisp::{Backup, UispOptions};
 use serde_json::json;
 
-use crate::support::World;
+use crate::support::{PATIENCE, World};
 
 const MIB: u64 = 1024 * 1024;
+const START: &str = "files/upload_session/start";
+const FINISH: &str = "files/upload_session/finish_batch_v2";
 
 #[test]
 fn new_backups_are_uploaded_and_an_unchanged_source_costs_no_upload() {
@@ -223,4 +226,23 @@ fn a_folder_left_by_1_2_2_is_taken_over() {
         .run_well()
         .assert_line(&["Finished: 0 uploaded", "3 unchanged"]);
     assert_eq!(world.uisp.traffic().count("nms/backups/*"), 0);
+}
+
+/// Many are sent before the first of them are committed, and each has a journal.
+#[test]
+fn more_backups_can_be_under_way_than_files_may_be_open() {
+    let world = World::authorized();
+    world.add_backups(1, 150, 100);
+    let gate = Gate::new();
+    let hold = Action::Hold(gate.clone());
+    world.dropbox.inject(On::next(FINISH), hold);
+    let run = world.start_as(&mut world.command_with_few_files(64));
+    assert!(gate.wait_reached(PATIENCE));
+    run.signal("KILL");
+    assert_eq!(run.wait(), None);
+    let ended = world.run_as(&mut world.command_with_few_files(64));
+    ended.assert_line(&["Finished: 150 uploaded"]);
+    assert_eq!(world.count(START), 150, "nothing is sent again");
+    gate.open();
+    world.assert_mirrored();
 }

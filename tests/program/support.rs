@@ -240,12 +240,20 @@ impl World {
     /// The same with files limited to `bytes`, so that writing a larger one fails as on a full
     /// disk, also for root.
     pub fn command_with_full_disk(&self, bytes: usize) -> Command {
+        // The limit counts blocks of 512 bytes. Passing it is a signal, unless that is ignored.
+        self.command_within(&format!("trap '' XFSZ; ulimit -f {}", bytes / 512))
+    }
+
+    /// The same for a process that may have so many files open at a time.
+    pub fn command_with_few_files(&self, number: usize) -> Command {
+        self.command_within(&format!("ulimit -n {number}"))
+    }
+
+    fn command_within(&self, limit: &str) -> Command {
         let plain = self.command();
         let mut command = Command::new("sh");
-        // The limit counts blocks of 512 bytes. Passing it is a signal, unless that is ignored.
         command
-            .args(["-c", "trap '' XFSZ; ulimit -f $0; exec \"$@\""])
-            .arg((bytes / 512).to_string())
+            .args(["-c", &format!("{limit}; exec \"$0\" \"$@\"")])
             .arg(plain.get_program())
             .args(plain.get_args())
             .env_clear()

@@ -10,7 +10,7 @@ use super::{Error, Event, Job, News, Pass, SMALL_BLOCKS};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
 use crate::findings::table;
 use crate::source;
-use crate::state::journal::Unfinished;
+use crate::state::journal::{Journal, Unfinished};
 use crate::text;
 
 /// A session whose commit has failed in so many runs is given up for a new one.
@@ -55,9 +55,14 @@ impl Pass<'_> {
         tell: &dyn Fn(News),
     ) -> Result<(), Error> {
         let Job { backup, name, .. } = &self.jobs[job];
+        let journal = match unfinished.complete {
+            // It says all that there is to say.
+            Some(_) => Journal::default(),
+            None => self.journals.resume(&backup.id),
+        };
         let session = Arc::new(Session {
             id: unfinished.session_id,
-            journal: self.journals.resume(&backup.id),
+            journal,
         });
         if let Some(digested) = unfinished.complete {
             table::sent_before(name).log();

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::budget::Lease;
-use super::{Aftermath, Error, Event, News, Pass};
+use super::{Aftermath, Error, Event, Job, News, Pass};
 use crate::clock::Stopwatch;
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
@@ -287,9 +287,9 @@ impl Pass<'_> {
         }
         let error = Error::Dropbox(error);
         // Where Dropbox can be asked, the fault is not in the network, but perhaps in the session.
-        let path = &self.jobs[session.job].path;
+        let Job { backup, path, .. } = &self.jobs[session.job];
         if error.may_be_the_sessions() && self.dropbox.look_at_file(path).is_ok() {
-            session.session.journal.note_failed_commit();
+            self.journals.resume(&backup.id).note_failed_commit();
         }
         error
     }
