@@ -24,7 +24,7 @@ use crate::folder::world::FolderWorld;
 use crate::support::{Ended, FILES_AGE, PATIENCE};
 
 const DAYS: u64 = 16;
-const HISTORIES: u64 = 4;
+const HISTORIES: u64 = 16;
 const HOUR: Duration = Duration::from_secs(3600);
 /// Three blocks, so that it can be stopped between them.
 const LARGE: usize = 9 * 1024 * 1024;
@@ -187,6 +187,7 @@ impl<'a> History<'a> {
             });
         }
         for place in 0..history.places.len() {
+            history.change_retention(place);
             for _ in 0..5 {
                 history.write(place, Condition::Ready);
             }
@@ -215,8 +216,8 @@ impl<'a> History<'a> {
             }
             let weather = match self.random.u8(..12) {
                 0 | 1 => Weather::Storm,
-                2 => Weather::Stopped,
-                3 => Weather::Killed,
+                2 | 3 => Weather::Stopped,
+                4 | 5 => Weather::Killed,
                 _ => Weather::Calm,
             };
             self.run(place, weather);
@@ -229,7 +230,7 @@ impl<'a> History<'a> {
     }
 
     fn disturb(&mut self, place: usize) {
-        match self.random.u8(..23) {
+        match self.random.u8(..26) {
             0..=4 => self.write(place, Condition::Ready),
             5 => self.write(place, Condition::Young),
             6 => self.write(place, Condition::Empty),
@@ -240,11 +241,11 @@ impl<'a> History<'a> {
             12..=14 => self.remove(place, 1),
             15 => self.remove(place, 3),
             16 => self.move_one(place),
-            17 => self.mistreat_the_memory(place),
+            17 | 22 => self.mistreat_the_memory(place),
             18 => self.change_in_dropbox(),
             19 => self.spoil(place, Condition::Unreadable),
             20 => self.turn_over(place),
-            21 => self.change_retention(place),
+            21 | 23 => self.change_retention(place),
             _ => self.bring_back(),
         }
     }
@@ -252,9 +253,9 @@ impl<'a> History<'a> {
     /// A content that was never there before, often of the same length as others.
     fn content(&mut self) -> String {
         self.made += 1;
-        let padding = match self.random.u8(..40) {
+        let padding = match self.random.u8(..20) {
             0 => LARGE,
-            1..=10 => 30,
+            1..=5 => 30,
             _ => 4,
         };
         if padding == LARGE {
@@ -458,7 +459,7 @@ impl<'a> History<'a> {
     }
 
     fn change_retention(&mut self, place: usize) {
-        let days = self.random.choice([0, 2, 5]).unwrap();
+        let days = self.random.choice([0, 0, 0, 3]).unwrap();
         let place = &mut self.places[place];
         place.keep_days = days;
         let fields = json!({"keepDeletedDays": days.to_string()});
@@ -468,15 +469,15 @@ impl<'a> History<'a> {
 
     fn mistreat_the_memory(&mut self, place: usize) {
         let place = &mut self.places[place];
-        match self.random.u8(..3) {
-            0 => {
+        match self.random.u8(..4) {
+            0 | 1 => {
                 let _ = fs::remove_file(place.machine.data("state.json"));
                 place.own.clear();
                 place.is_ticked = false;
                 self.counts.note("memory lost");
                 self.events.push("the memory is lost".into());
             }
-            1 => {
+            2 => {
                 let _ = fs::remove_file(place.machine.data("record.json"));
             }
             _ => {
@@ -626,10 +627,17 @@ impl<'a> History<'a> {
         self.let_pass(Duration::from_secs(60));
         let routes: &[&str] = match weather {
             Weather::Calm => &[],
-            Weather::Storm | Weather::Killed => &[
+            Weather::Storm => &[
                 "files/upload_session/*",
                 "files/delete_batch*",
                 "files/copy_v2",
+            ],
+            Weather::Killed => &[
+                "files/upload_session/*",
+                "files/delete_batch*",
+                "files/copy_v2",
+                "files/*",
+                "files/*",
             ],
             Weather::Stopped => &["files/upload_session/append_v2", "files/*"],
         };
