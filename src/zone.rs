@@ -86,11 +86,12 @@ mod tests {
     }
 
     proptest! {
-        /// Between 1975 and 2025 the two databases, of different age, must agree.
+        /// Between 2010 and 2025 the two databases, of different age, must agree; of earlier times, something more is found out
+        /// in each edition.
         #[test]
         fn agrees_with_another_implementation(
             other in prop::sample::select(TZ_VARIANTS.to_vec()),
-            seconds in 157_766_400..1_735_689_600_i64,
+            seconds in 1_262_304_000..1_735_689_600_i64,
         ) {
             let moment = DateTime::from_timestamp(seconds, 0).unwrap();
             let zone: Zone = other.name().parse().unwrap();

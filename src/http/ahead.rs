@@ -237,10 +237,12 @@ mod tests {
     fn a_server_that_speaks_unasked_is_not_believed() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
+        let (has_spoken, spoken) = std::sync::mpsc::channel();
         let server = std::thread::spawn(move || {
             let timeout = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
             let (mut early, _) = listener.accept().unwrap();
             io::Write::write_all(&mut early, timeout).unwrap();
+            has_spoken.send(()).unwrap();
             let (mut late, _) = listener.accept().unwrap();
             let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
             io::Read::read(&mut late, &mut [0; 1000]).unwrap();
@@ -249,6 +251,7 @@ mod tests {
         let (client, url) = (client(), format!("http://{address}/"));
         let uri = url.parse().unwrap();
         client.ahead.open(uri, client.call.config()).unwrap();
+        spoken.recv_timeout(PATIENCE).unwrap();
         let answer = client.send(Patience::Call, Method::GET, &url, &[], Body::Empty);
         assert_eq!(answer.unwrap().status, 204);
         server.join().unwrap();

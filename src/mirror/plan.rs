@@ -9,7 +9,7 @@
 //! 4. the list has at least one finished backup;
 //! 5. its id was seen by this installation in this source's list before, and the file is the one that it
 //!    stored or found equal to the backup;
-//! 6. no upload failed in this run ([`Plan::deletions_after`]), and no newer backup of a folder without
+//! 6. no upload failed in this run (the mirror sees to that), and no newer backup of a folder without
 //!    a copy is still to come;
 //! 7. it has been missing for the configured number of days;
 //! 8. it is not on hold: a run that would delete everything that this installation knows, or more than
@@ -174,17 +174,8 @@ impl Plan {
         plan
     }
 
-    /// The deletions to carry out once the uploads have been tried (rule 6).
-    pub fn deletions_after(&self, all_uploads_succeeded: bool) -> Vec<&Row> {
-        if all_uploads_succeeded {
-            self.deletions().collect()
-        } else {
-            Vec::new()
-        }
-    }
-
-    /// All deletions that are planned. They have passed every rule but the sixth, which may be asked
-    /// for them only by the very uploads that need the room: a full Dropbox has them done first.
+    /// All deletions that are planned. They have passed every rule but the sixth, of which the uploads decide; a full
+    /// Dropbox has them done before the very uploads that need the room.
     pub fn deletions(&self) -> impl Iterator<Item = &Row> {
         self.decided(|decision| matches!(decision, Decision::Delete { .. }))
     }

@@ -105,6 +105,32 @@ fn an_end_that_is_not_told_is_proved() {
 }
 
 #[test]
+fn another_content_of_the_same_length_proves_no_end() {
+    let world = changed_world();
+    world.uisp.configure(|options| {
+        options.announces_length = false;
+        options.supports_range = false;
+    });
+    let route = download_route(6);
+    let gate = Gate::new();
+    // The first download is the backup's, the second one the proof's.
+    let hold = Action::Hold(gate.clone());
+    world.uisp.inject(On::nth(&route, 2), hold);
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    world.remove_backup(6);
+    world.uisp.add(Backup {
+        seed: 1,
+        ..Backup::numbered(6, LARGE)
+    });
+    gate.open();
+    run.wait();
+    let stored = file_of(&world, 6).map(|file| file.content_hash);
+    let present = world.uisp.content_hash(&Backup::numbered(6, 0).id);
+    assert!(stored.is_none() || stored == present, "{}", world.log());
+}
+
+#[test]
 fn an_end_that_is_not_told_is_proved_for_comparisons_too() {
     let world = changed_world();
     let whole = Backup::numbered(6, LARGE);
