@@ -55,7 +55,9 @@ pub fn next_wait(retry: Retry, attempt: u32, jitter: f64, time_left: Duration) -
                 .saturating_add(Duration::from_secs_f64(jitter))
         }
     };
-    (wait < time_left).then_some(wait)
+    // A try that has less time than was waited for it, up to a minute, would be cut short by the run's end.
+    let needed = wait.saturating_add(wait.min(BACKOFF_MAX));
+    (needed < time_left).then_some(wait)
 }
 
 /// Counts the tries of one operation: those that met a fault, and those that met a wish for patience.
@@ -290,9 +292,10 @@ mod tests {
 
     #[test]
     fn no_wait_reaches_past_the_runs_end() {
-        assert_eq!(
-            next_wait(Retry::Backoff, 5, 1.0, Duration::from_secs(10)),
-            None
-        );
+        let wait = |seconds| next_wait(Retry::Backoff, 5, 1.0, Duration::from_secs(seconds));
+        assert_eq!(wait(32), None);
+        assert_eq!(wait(33), Some(Duration::from_secs(16)));
+        let asked = Retry::After(Some(Duration::from_secs(3000)));
+        assert!(next_wait(asked, 1, 0.5, Duration::from_secs(3100)).is_some());
     }
 }

@@ -23,6 +23,16 @@ pub struct Cell {
     pub speed: u32,
 }
 
+impl Cell {
+    /// Whether the service asks for patience until the run's time is over. Whether the last try is the run's end or is
+    /// cut short by it, nobody can foretell.
+    pub fn uses_up_the_time(&self) -> bool {
+        let asks = |code| matches!(code, 429 | 503);
+        matches!(self.attack, Attack::Answer(Action::Status { code, .. }) if asks(code))
+            && self.lasting
+    }
+}
+
 /// What hits a request.
 #[derive(Clone, Debug)]
 pub enum Attack {
