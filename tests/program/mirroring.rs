@@ -242,7 +242,9 @@ fn more_backups_can_be_under_way_than_files_may_be_open() {
     assert_eq!(run.wait(), None);
     let ended = world.run_as(&mut world.command_with_few_files(64));
     ended.assert_line(&["Finished: 150 uploaded"]);
-    assert_eq!(world.count(START), 150, "nothing is sent again");
+    // What was on its way in that moment may be sent again, one on each connection.
+    let sent = world.count(START);
+    assert!((150..=158).contains(&sent), "{sent} sent, {}", ended.log);
     gate.open();
     world.assert_mirrored();
 }
