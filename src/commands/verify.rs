@@ -135,7 +135,7 @@ fn run(call: &Call) -> Result<End, Failure> {
         report.add(id.as_str(), Verdict::missing(why))?;
     }
     // A source that was not asked has not shown an empty list.
-    if origin.is_listed {
+    if origin.source.is_some() {
         let gaps = remarks(&plan, &origin.listing, Kind::of(&settings)).into_iter();
         let gaps = gaps.chain(long_pending(&plan));
         let gaps = gaps.filter(|finding| finding.level >= Level::Gap);
@@ -146,10 +146,9 @@ fn run(call: &Call) -> Result<End, Failure> {
 
 /// The place that the backups came from, as far as it can be asked.
 struct Origin {
+    /// The source, if it has given its list.
     source: Option<Arc<dyn Source>>,
     listing: Listing,
-    /// Whether the list is its word.
-    is_listed: bool,
     /// Why it was not asked although it is configured, or not to the end.
     problem: Option<String>,
     /// What it may have that the mirror lacks.
@@ -161,7 +160,6 @@ impl Origin {
         let mut origin = Self {
             source: None,
             listing: Listing::default(),
-            is_listed: false,
             problem: None,
             gaps: Vec::new(),
         };
@@ -173,7 +171,6 @@ impl Origin {
             Ok(source) => match source.list() {
                 Ok(listing) => {
                     origin.listing = listing;
-                    origin.is_listed = true;
                     origin.source = Some(source);
                 }
                 Err(error) => {

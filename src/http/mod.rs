@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike as _, Utc};
 use ureq::http;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::resolver::DefaultResolver;
@@ -159,7 +159,7 @@ impl Response {
         let seconds = match text.parse::<f64>() {
             Ok(seconds) => seconds,
             Err(_) => {
-                let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+                let until = date(text)?;
                 let now = self.date().unwrap_or_else(clock::now);
                 (until - now).num_seconds().max(0) as f64
             }
@@ -170,8 +170,7 @@ impl Response {
 
     /// When it was answered, by the server's clock.
     pub fn date(&self) -> Option<DateTime<Utc>> {
-        let date = DateTime::parse_from_rfc2822(self.header("date")?.trim());
-        date.ok().map(|date| date.to_utc())
+        date(self.header("date")?)
     }
 
     /// The announced length of the body in bytes.
@@ -498,6 +497,12 @@ fn roots() -> Result<RootCerts, Error> {
     Ok(RootCerts::Specific(Arc::new(certificates)))
 }
 
+/// A time as HTTP writes it. Its years have four digits (RFC 9110, 5.6.7), so that days can be added to it.
+fn date(text: &str) -> Option<DateTime<Utc>> {
+    let date = DateTime::parse_from_rfc2822(text.trim()).ok()?;
+    Some(date.to_utc()).filter(|date| date.year() <= 9999)
+}
+
 /// The first `limit` characters of a foreign text, on one line, printable and without secrets, for a
 /// message.
 pub fn excerpt(bytes: &[u8], limit: usize) -> String {
@@ -534,6 +539,15 @@ mod tests {
         };
         reader.read_to_string(&mut text).unwrap();
         assert_eq!(text, "abcde");
+    }
+
+    #[test]
+    fn days_can_be_added_to_every_date() {
+        let date = |year| date(&format!("01 Jan {year} 00:00:00 GMT"));
+        assert!(date("2026").is_some());
+        for year in ["262142", "10000", "-1", "99999999999999999999"] {
+            assert_eq!(date(year), None, "{year}");
+        }
     }
 
     #[test]

@@ -145,10 +145,9 @@ pub fn with_tries<T, E: Retryable>(
     what: &str,
     mut operation: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
-    let mut last = None;
     loop {
         if let Some(reason) = stop.requested() {
-            return Err(ended(reason, last));
+            return Err(E::stopped(reason));
         }
         let error = match operation() {
             Ok(value) => return Ok(value),
@@ -159,19 +158,18 @@ pub fn with_tries<T, E: Retryable>(
             None => tries.wait(error.retry(), what, &error, stop),
         };
         match goes_on {
-            Ok(true) => last = Some(error),
+            Ok(true) => {}
             Ok(false) => return Err(error),
-            Err(reason) => return Err(ended(reason, Some(error))),
+            Err(reason) => return Err(ended(reason, error)),
         }
     }
 }
 
 /// Why an operation has ended with the run. A request that was cut short because the run has to stop is not a fault
 /// of its own; a wish for patience that has used up the run's time is.
-fn ended<E: Retryable>(reason: StopReason, last: Option<E>) -> E {
-    let asks = |error: &E| matches!(error.retry(), Retry::After(_));
-    match last.filter(asks) {
-        Some(error) if reason == StopReason::TimeLimit => error,
+fn ended<E: Retryable>(reason: StopReason, error: E) -> E {
+    match (reason, error.retry()) {
+        (StopReason::TimeLimit, Retry::After(_)) => error,
         _ => E::stopped(reason),
     }
 }

@@ -120,7 +120,8 @@ pub fn rivals(plan: &Plan, machine: &str) -> Option<Finding> {
             .iter()
             .filter_map(|name| names::set_aside_by(&row.name, name))
     });
-    let others: BTreeSet<&str> = asides.filter(|&other| other != machine).collect();
+    let others = asides.map(|(_, other)| other);
+    let others: BTreeSet<&str> = others.filter(|&other| other != machine).collect();
     let others: Vec<&str> = others.into_iter().collect();
     let others = match others.is_empty() {
         true => String::new(),

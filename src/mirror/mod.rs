@@ -25,7 +25,7 @@ use crate::source::{self, Kind, Listing, Source};
 use crate::state::{Mirrored, Seen, State};
 use crate::text;
 use names::Aside;
-use plan::Plan;
+use plan::{Plan, retained_until};
 use transfer::{Aftermath, Fate, Job, Observer, UnderWay};
 
 /// What a run did, for its last line and its record. What failed stands in its findings.
@@ -318,19 +318,31 @@ impl Mirror<'_> {
         if is_own && self.keep_replaced_days == 0 {
             return true;
         }
-        let is_there = |&other: &usize| {
-            let other = &self.plan.rows[other];
-            let copy = other.file.as_ref();
-            names::set_aside_by(&other.name, &row.name).is_some()
-                && copy.is_some_and(|copy| {
-                    copy.content_hash.is_some() && copy.content_hash == file.content_hash
-                })
+        // Set aside by an earlier run, which did not come to the replacement. What another machine retains for a
+        // time is no second copy that stays.
+        let asides = self
+            .plan
+            .rows
+            .iter()
+            .enumerate()
+            .filter_map(|(other, aside)| {
+                let (why, machine) = names::set_aside_by(&aside.name, &row.name)?;
+                let hash = aside.file.as_ref()?.content_hash?;
+                (file.content_hash == Some(hash)).then_some((other, why, machine))
+            });
+        let asides: Vec<(usize, Aside, &str)> = asides.collect();
+        let seen = &self.state.memory.seen;
+        let stays = |&(other, why, _): &(usize, Aside, &str)| {
+            let id = self.plan.rows[other].id.as_ref();
+            why == Aside::Unknown && id.is_none_or(|id| !seen.contains_key(id))
         };
-        let asides: Vec<usize> = (0..self.plan.rows.len()).filter(is_there).collect();
-        // Made by an earlier run, which did not come to the replacement.
-        if asides.iter().any(|&aside| !self.goes_in_time(aside)) {
+        if asides.iter().any(stays) {
             return true;
-        } else if let Some(&aside) = asides.first().filter(|_| is_own) {
+        }
+        let own = asides.iter().find(|(_, why, machine)| {
+            is_own && *why == Aside::Replaced && *machine == self.machine
+        });
+        if let Some(&(aside, ..)) = own {
             self.retain(aside, index);
             return true;
         }
@@ -386,14 +398,8 @@ impl Mirror<'_> {
         }
     }
 
-    /// Whether this row's file is retained for a time, or due already.
-    fn goes_in_time(&self, index: usize) -> bool {
-        let id = self.plan.rows[index].id.as_ref();
-        id.is_some_and(|id| self.state.memory.seen.contains_key(id))
-    }
-
+    /// Adds the row of a copy that was set aside; in the folder of a server's backups it is a foreign file.
     fn note_aside(&mut self, name: String, file: FileMetadata) {
-        // In the folder of a server's backups it is a foreign file.
         let id = BackupId::of_path(&name).ok();
         let id = id.filter(|_| self.source.kind() == Kind::Folder);
         self.plan.rows.push(Row {
@@ -433,9 +439,8 @@ impl Mirror<'_> {
             };
             memory.mirrored.insert(id, mirrored);
         }
-        let days = TimeDelta::days(i64::from(self.keep_replaced_days));
-        let until = Reason::RetainedUntil(self.plan.made_at + days);
-        self.plan.rows[aside].decision = Decision::Keep(until);
+        let until = retained_until(self.plan.made_at, self.keep_replaced_days);
+        self.plan.rows[aside].decision = Decision::Keep(Reason::RetainedUntil(until));
     }
 
     /// What is in the way of a backup: files at a path above or below its own, and a folder at it.

@@ -84,17 +84,18 @@ pub fn aside(name: &str, aside: Aside, time: DateTime<Utc>, machine: &str) -> St
     format!("{folder}{stem}{}{time} by {machine}){ending}", aside.word())
 }
 
-/// The machine that has set a copy of `original` aside under `name`, if it is one.
-pub fn set_aside_by<'a>(name: &'a str, original: &str) -> Option<&'a str> {
+/// Why a copy of `original` was set aside under `name`, and by which machine, if it is one.
+pub fn set_aside_by<'a>(name: &'a str, original: &str) -> Option<(Aside, &'a str)> {
     let (folder, stem, ending) = parts(original);
     let stem: String = stem.chars().take(STEM_CHARS_MAX).collect();
     let rest = name.strip_prefix(folder)?.strip_prefix(&stem)?;
     let inner = rest.strip_suffix(ending)?.strip_suffix(')')?;
-    let words = [Aside::Replaced, Aside::Unknown].map(Aside::word);
-    let inner = words
-        .into_iter()
-        .find_map(|word| inner.strip_prefix(word))?;
-    inner.split_once(" by ").map(|(_, machine)| machine)
+    let mut reasons = [Aside::Replaced, Aside::Unknown].into_iter();
+    let (aside, inner) =
+        reasons.find_map(|aside| Some((aside, inner.strip_prefix(aside.word())?)))?;
+    inner
+        .split_once(" by ")
+        .map(|(_, machine)| (aside, machine))
 }
 
 /// Folder, stem and ending of a name: `a/`, `dump` and `.sql.gz`.
@@ -206,13 +207,13 @@ mod tests {
         ] {
             let given = aside(name, Aside::Unknown, time, "box");
             assert_eq!(given, expected);
-            assert_eq!(set_aside_by(&given, name), Some("box"));
+            assert_eq!(set_aside_by(&given, name), Some((Aside::Unknown, "box")));
             assert_eq!(set_aside_by(name, name), None);
         }
         let long = format!("{}.sql", "x".repeat(250));
         let given = aside(&long, Aside::Replaced, time, "box");
         assert!(BackupId::of_path(&given).is_ok(), "{given}");
-        assert_eq!(set_aside_by(&given, &long), Some("box"));
+        assert_eq!(set_aside_by(&given, &long), Some((Aside::Replaced, "box")));
     }
 
     proptest! {

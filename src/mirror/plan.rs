@@ -215,11 +215,8 @@ impl Plan {
             return Decision::Keep(Reason::NeverSeen);
         }
         let missing_since = self.seen.get(id).and_then(|seen| seen.missing_since);
-        let keep = TimeDelta::days(i64::from(world.keep_deleted_days));
         let missing_since = missing_since.unwrap_or(world.now);
-        let until = missing_since
-            .checked_add_signed(keep)
-            .unwrap_or(missing_since);
+        let until = retained_until(missing_since, world.keep_deleted_days);
         if until > world.now {
             Decision::Keep(Reason::RetainedUntil(until))
         } else {
@@ -376,6 +373,13 @@ fn judged(world: &World<'_>, backup: &Backup) -> Backup {
         finished: backup.finished || (backup.is_from_the_future && is_trusted),
         ..backup.clone()
     }
+}
+
+/// Until when a copy stays whose original has been gone since `missing_since`, if it stays for so many days.
+pub fn retained_until(missing_since: DateTime<Utc>, days: u32) -> DateTime<Utc> {
+    let days = TimeDelta::days(i64::from(days));
+    let until = missing_since.checked_add_signed(days);
+    until.unwrap_or(missing_since)
 }
 
 fn is_refused(world: &World<'_>, id: &BackupId) -> bool {

@@ -72,12 +72,7 @@ fn an_upload_that_is_killed_again_and_again_sends_nothing_twice() {
 fn what_was_sent_but_not_committed_is_only_committed() {
     for size in [20_000, 20 * MIB] {
         let world = large_world(size);
-        let gate = Gate::new();
-        world
-            .dropbox
-            .inject(On::next(FINISH), Action::Hold(gate.clone()));
-        let run = world.start();
-        assert!(gate.wait_reached(PATIENCE));
+        let (run, _gate) = world.start_held(FINISH);
         run.signal("KILL");
         assert_eq!(run.wait(), None);
         // The held request is never carried out: the gate stays closed.

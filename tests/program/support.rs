@@ -10,7 +10,9 @@ use std::{fs, io};
 
 use sandbox::dropbox::{Dropbox, DropboxOptions};
 use sandbox::host::package::{Package, Program};
-use sandbox::http::{Handler, Head, Request, Response, Server, ServerOptions, TestCa, TlsConfig};
+use sandbox::http::{
+    Action, Gate, Handler, Head, On, Request, Response, Server, ServerOptions, TestCa, TlsConfig,
+};
 use sandbox::uisp::{Backup, Uisp, UispOptions};
 use serde_json::{Value, json};
 
@@ -274,6 +276,16 @@ impl World {
         let mut command = self.command();
         command.env_remove("BACKUP_SYNC_CLOCK_SPEED");
         Running(command.spawn().unwrap())
+    }
+
+    /// Starts a run and waits until its next request to Dropbox on `route` stands at the gate.
+    pub fn start_held(&self, route: &str) -> (Running, Gate) {
+        let gate = Gate::new();
+        let hold = Action::Hold(gate.clone());
+        self.dropbox.inject(On::next(route), hold);
+        let run = self.start();
+        assert!(gate.wait_reached(PATIENCE), "{}", self.log());
+        (run, gate)
     }
 
     /// Starts a run with this command line.

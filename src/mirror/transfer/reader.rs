@@ -17,6 +17,16 @@ const PIECE_BYTES: usize = 256 * 1024;
 /// How long one backup may ask for patience again and again, while the others wait for their turn.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
+/// Repeats `read` as its errors ask for, while the other backups can wait.
+fn retried<T>(stop: &Stop, read: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    with_tries(
+        Tries::for_about(OTHERS_PATIENCE),
+        stop,
+        "the download",
+        read,
+    )
+}
+
 /// A backup being read.
 pub struct BackupReader<'a> {
     source: &'a dyn Source,
@@ -59,12 +69,7 @@ impl<'a> BackupReader<'a> {
             bytes: (hashes.len() * BLOCK_BYTES) as u64,
             hashes,
         };
-        with_tries(
-            Tries::for_about(OTHERS_PATIENCE),
-            stop,
-            "the download",
-            || reader.ensure_open(),
-        )?;
+        retried(stop, || reader.ensure_open())?;
         Ok(reader)
     }
 
@@ -89,25 +94,20 @@ impl<'a> BackupReader<'a> {
     /// The source's last error, once going on has been tried often enough.
     pub fn next_block(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let stop = self.stop;
-        let (filled, hash) = with_tries(
-            Tries::for_about(OTHERS_PATIENCE),
-            stop,
-            "the download",
-            || {
-                self.ensure_open()?;
-                let read = self.read_block(buffer);
-                let read = read.and_then(|(filled, hash)| {
-                    if filled < BLOCK_BYTES && self.length.is_none() {
-                        self.prove_end(filled, hash)?;
-                    }
-                    Ok((filled, hash))
-                });
-                if read.is_err() {
-                    self.stream = None;
+        let (filled, hash) = retried(stop, || {
+            self.ensure_open()?;
+            let read = self.read_block(buffer);
+            let read = read.and_then(|(filled, hash)| {
+                if filled < BLOCK_BYTES && self.length.is_none() {
+                    self.prove_end(filled, hash)?;
                 }
-                read
-            },
-        )?;
+                Ok((filled, hash))
+            });
+            if read.is_err() {
+                self.stream = None;
+            }
+            read
+        })?;
         if filled > 0 {
             self.hashes.push(hash);
             self.bytes += filled as u64;

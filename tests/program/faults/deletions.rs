@@ -1,11 +1,10 @@
 //! Deletions: jobs in the background, and files that changed in between.
 
 use sandbox::dropbox::{DeleteBatch, DropboxOptions};
-use sandbox::http::{Action, Gate, On};
+use sandbox::http::{Action, On};
 use serde_json::json;
 
 use super::*;
-use crate::support::PATIENCE;
 
 #[test]
 fn deletions_are_carried_out_however_dropbox_answers() {
@@ -45,12 +44,7 @@ fn a_job_that_does_not_end_is_left_to_the_next_run() {
 #[test]
 fn a_file_that_is_gone_already_counts_as_deleted() {
     let world = changed_world();
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(DELETE), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
+    let (run, gate) = world.start_held(DELETE);
     let path = file_of(&world, 1).unwrap().path;
     assert!(world.dropbox.remove(&path));
     gate.open();
@@ -61,12 +55,7 @@ fn a_file_that_is_gone_already_counts_as_deleted() {
 #[test]
 fn a_file_that_somebody_replaced_meanwhile_is_not_deleted() {
     let world = changed_world();
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(DELETE), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
+    let (run, gate) = world.start_held(DELETE);
     let path = file_of(&world, 1).unwrap().path;
     let theirs = world.dropbox.put(&path, b"somebody else's");
     gate.open();

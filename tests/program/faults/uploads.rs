@@ -57,12 +57,7 @@ fn a_session_that_is_lost_starts_again() {
 #[test]
 fn sessions_that_vanish_before_their_commit_are_sent_again() {
     let world = changed_world();
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(FINISH), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
+    let (run, gate) = world.start_held(FINISH);
     world.dropbox.drop_sessions();
     gate.open();
     assert_eq!(run.wait(), Some(0), "{}", world.log());
@@ -334,12 +329,7 @@ fn an_empty_folder_makes_way() {
 #[test]
 fn a_file_that_appears_under_the_name_is_not_overwritten_unseen() {
     let world = changed_world();
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(FINISH), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
+    let (run, gate) = world.start_held(FINISH);
     let path = "/unms-backup-20260106-0012_00000000-0000-4000-8000-000000000005.unms";
     let theirs = world.dropbox.put(path, b"somebody else's");
     gate.open();

@@ -214,12 +214,7 @@ fn what_was_sent_whole_is_not_committed_if_the_file_has_changed_since() {
     for size in [1000, 20 * MIB] {
         let world = FolderWorld::new();
         world.write("a", vec![1; size]);
-        let gate = Gate::new();
-        world
-            .dropbox
-            .inject(On::next(FINISH), Action::Hold(gate.clone()));
-        let run = world.start();
-        assert!(gate.wait_reached(PATIENCE));
+        let (run, gate) = world.start_held(FINISH);
         run.signal("KILL");
         assert_eq!(run.wait(), None);
         world.dropbox.traffic().clear_faults();

@@ -119,12 +119,7 @@ fn no_url_is_shown_whose_verifier_could_not_be_stored() {
 #[test]
 fn what_the_admin_saves_during_the_exchange_is_kept() {
     let (world, _) = code_pasted(true);
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(TOKEN), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
+    let (run, gate) = world.start_held(TOKEN);
     let new_code = "test-newer-code";
     world.configure(json!({"keepDeletedDays": 9, "dropboxAccessCode": new_code, "new": [1]}));
     gate.open();

@@ -4,14 +4,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use sandbox::dropbox::faults;
-use sandbox::http::{Action, Gate, On};
+use sandbox::http::{Action, On};
 use serde_json::json;
 
-use super::{Watch, assert_holds, dry_run};
+use super::{START, Watch, assert_holds, changed_meanwhile, dry_run};
 use crate::folder::world::FolderWorld;
-use crate::support::PATIENCE;
-
-const START: &str = "files/upload_session/start";
 
 /// A world with these files, mirrored and watched.
 fn mirrored(names: &[&str]) -> (FolderWorld, Watch) {
@@ -312,17 +309,11 @@ fn a_folder_that_gets_a_file_during_the_run_is_not_removed_for_a_file() {
     fs::remove_dir(world.path("d")).unwrap();
     world.write("d", "now a file");
     world.write("other", "sent before it");
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(START), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
-    world.dropbox.put("/d/own", b"somebody's own");
-    gate.open();
-    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    let log = changed_meanwhile(&world, || {
+        world.dropbox.put("/d/own", b"somebody's own");
+    });
     assert_holds(&world, "somebody's own");
-    assert_eq!(watch.ping(), Some("bad"), "{}", world.log());
+    assert_eq!(watch.ping(), Some("bad"), "{log}");
 }
 
 #[test]

@@ -53,22 +53,26 @@ fn a_restored_server_with_one_fresh_backup_takes_nothing_away() {
     world.run_well().assert_line(&["1 uploaded", "1 deleted"]);
 }
 
+/// Ticks the box. In the run that sees it a download fails, so that nothing is deleted.
+fn agree_in_vain(world: &World) {
+    tick(world);
+    add_fresh(world, 21, 21);
+    world
+        .uisp
+        .inject(On::every(DOWNLOAD), Action::text(404, "not now"));
+    world.run_badly();
+    world.uisp.traffic().clear_faults();
+}
+
 #[test]
 fn the_word_is_for_what_was_on_hold_also_when_that_run_fails() {
     let world = mirrored(20);
     remove(&world, 1, 11);
     world.run_well();
     assert_eq!(world.state()["on_hold"].as_array().unwrap().len(), 11);
-    // In the run that sees the tick a download fails, so that nothing is deleted.
-    tick(&world);
-    add_fresh(&world, 21, 21);
-    world
-        .uisp
-        .inject(On::every(DOWNLOAD), Action::text(404, "not now"));
-    world.run_badly();
+    agree_in_vain(&world);
     assert_eq!(count(&world), 20);
     assert!(!is_ticked(&world), "{}", world.log());
-    world.uisp.traffic().clear_faults();
     // Meanwhile more vanish.
     remove(&world, 12, 19);
     let ended = world.run_well();
@@ -158,13 +162,7 @@ fn the_word_ends_when_what_it_was_given_for_is_back() {
     let all = world.uisp.backups();
     remove(&world, 1, 11);
     world.run_well();
-    tick(&world);
-    add_fresh(&world, 21, 21);
-    world
-        .uisp
-        .inject(On::every(DOWNLOAD), Action::text(404, "not now"));
-    world.run_badly();
-    world.uisp.traffic().clear_faults();
+    agree_in_vain(&world);
     assert_eq!(world.state()["agreed"].as_array().unwrap().len(), 11);
     world.uisp.clear();
     all.into_iter().for_each(|backup| world.uisp.add(backup));

@@ -217,6 +217,31 @@ fn what_another_machine_put_in_the_place_of_a_copy_is_not_deleted_for_ours() {
 }
 
 #[test]
+fn what_another_machine_retains_for_a_time_is_no_second_copy_that_stays() {
+    let world = FolderWorld::new();
+    world.configure(json!({"keepDeletedDays": 1}));
+    world.write("keep", "so that it is not all");
+    world.write("dump.sql", "the first dump");
+    world.run_well();
+    world.write("dump.sql", "the second dump");
+    world.run_well();
+    // Somebody brings the first one back, which the other machine has never seen.
+    world.dropbox.put("/dump.sql", b"the first dump");
+    let other = Machine::beside(&world);
+    other.configure(&json!({"keepDeletedDays": 0}));
+    other.write("dump.sql", "the other machine's");
+    other.run();
+    world
+        .dropbox
+        .advance_clock(Duration::from_secs(2 * 24 * 3600));
+    world.run_well();
+    let is_retained = |path: &String| path.contains(" (replaced ");
+    let paths = world.dropbox.paths();
+    assert!(!paths.iter().any(is_retained), "{paths:?}");
+    assert_holds(&world, "the first dump");
+}
+
+#[test]
 fn machines_with_other_names_leave_each_other_alone() {
     let world = FolderWorld::new();
     let watch = Watch::over(&world);

@@ -19,6 +19,8 @@ use crate::page::crm;
 use crate::support::{Ended, World};
 use crate::switches::healthcheck::Monitor;
 
+const START: &str = "files/upload_session/start";
+
 /// Everybody who asks how things stand: the page, the monitoring service, `verify`, `status`.
 struct Watch(Monitor);
 
@@ -96,6 +98,15 @@ impl Watch {
         self.assert_well(world, &ended);
         ended
     }
+}
+
+/// Starts a run, holds its first upload, does `change`, lets it go on.
+fn changed_meanwhile(world: &World, change: impl FnOnce()) -> String {
+    let (run, gate) = world.start_held(START);
+    change();
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    world.log()
 }
 
 /// The nth backup of a row that is not old, each a minute younger than the one before.

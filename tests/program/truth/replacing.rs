@@ -154,13 +154,19 @@ fn a_replaced_copy_stays_as_long_as_a_deleted_one() {
     );
 }
 
-#[test]
-fn what_was_set_aside_in_vain_stays_its_days_from_the_replacement_on() {
+/// A mirrored dump beside another file; replaced copies stay for three days.
+fn first_dump() -> FolderWorld {
     let world = FolderWorld::new();
     world.configure(json!({"keepDeletedDays": 3}));
     world.write("dump.sql", "the first");
     world.write("other", "other");
     world.run_well();
+    world
+}
+
+#[test]
+fn what_was_set_aside_in_vain_stays_its_days_from_the_replacement_on() {
+    let world = first_dump();
     // The copy is set aside, and the new one does not arrive.
     world.write("dump.sql", "the second one");
     world
@@ -183,12 +189,22 @@ fn what_was_set_aside_in_vain_stays_its_days_from_the_replacement_on() {
 }
 
 #[test]
-fn a_retained_copy_waits_for_what_is_still_to_come_as_any_other() {
-    let world = FolderWorld::new();
-    world.configure(json!({"keepDeletedDays": 3}));
-    world.write("dump.sql", "the first");
-    world.write("other", "other");
+fn a_copy_whose_run_was_killed_before_it_was_noted_is_retained_and_goes_as_any_other() {
+    let world = first_dump();
+    world.write("dump.sql", "the second one");
+    kill_at(&world, COPY, true);
+    assert_eq!(asides(&world), 1);
     world.run_well();
+    assert_eq!(asides(&world), 1);
+    assert_holds(&world, "the first");
+    world.dropbox.advance_clock(4 * DAY);
+    world.run_well();
+    assert_eq!(asides(&world), 0);
+}
+
+#[test]
+fn a_retained_copy_waits_for_what_is_still_to_come_as_any_other() {
+    let world = first_dump();
     // Dropbox's clock is far ahead of that of the files.
     world.dropbox.advance_clock(10 * DAY);
     world.write("dump.sql", "the second one");

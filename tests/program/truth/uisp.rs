@@ -5,11 +5,10 @@ use sandbox::http::{Action, Gate, On};
 use sandbox::uisp::{Backup, RawAnswer};
 use serde_json::{Value, json};
 
-use super::{Watch, add_fresh, dry_run, fresh, status, verify};
+use super::{START, Watch, add_fresh, changed_meanwhile, dry_run, fresh, status, verify};
 use crate::page::crm;
 use crate::support::{PATIENCE, World};
 
-const START: &str = "files/upload_session/start";
 const DELETE: &str = "files/delete_batch";
 
 /// A world of so many mirrored backups, watched.
@@ -123,12 +122,7 @@ fn a_deletion_that_fails_or_is_cut_short_is_not_well_although_no_backup_is_missi
     assert_eq!(watch.ping(), Some("bad"), "{}", ended.log);
     assert!(!is_well(), "{}", ended.log);
     world.dropbox.traffic().clear_faults();
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(DELETE), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
+    let (run, gate) = world.start_held(DELETE);
     run.signal("TERM");
     assert_eq!(run.wait(), Some(0), "{}", world.log());
     gate.open();
@@ -144,20 +138,6 @@ fn a_list_without_any_backup_is_not_well_in_the_first_run_either() {
     let watch = Watch::over(&world);
     let ended = watch.run_not_well(&world);
     ended.assert_line(&["WARNING: ", "no finished backup"]);
-}
-
-/// Starts a run, holds its first upload, does `change`, lets it go on.
-fn changed_meanwhile(world: &World, change: impl FnOnce()) -> String {
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(START), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
-    change();
-    gate.open();
-    assert_eq!(run.wait(), Some(0), "{}", world.log());
-    world.log()
 }
 
 /// More than the reader reads ahead: what follows is not opened before it has left.
@@ -252,12 +232,7 @@ fn a_newer_list_that_cannot_be_read_deletes_nothing() {
     world.remove_backup(1);
     add_fresh(&world, 6, 6);
     world.uisp.add(fresh(7, LARGE));
-    let gate = Gate::new();
-    world
-        .dropbox
-        .inject(On::next(START), Action::Hold(gate.clone()));
-    let run = world.start();
-    assert!(gate.wait_reached(PATIENCE));
+    let (run, gate) = world.start_held(START);
     world.remove_backup(6);
     world
         .uisp
