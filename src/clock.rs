@@ -223,11 +223,13 @@ impl Stop {
     }
 }
 
-/// Hangs for ever where a test asks for it, as a read can in the kernel. Not in the shipped program, which is built
-/// without these checks.
+/// Hangs for ever where a test asks for it, as a read can in the kernel: `BACKUP_SYNC_HANG` names a pipe, by which a
+/// test that reads it learns that it has come to that. Not in the shipped program, which is built without these checks.
 pub fn hang_for_a_test() {
-    let hangs = || std::env::var_os("BACKUP_SYNC_HANG").is_some();
-    if cfg!(debug_assertions) && hangs() {
+    if cfg!(debug_assertions)
+        && let Some(pipe) = std::env::var_os("BACKUP_SYNC_HANG")
+    {
+        let _held = std::fs::File::options().write(true).open(pipe);
         loop {
             std::thread::park();
         }

@@ -4,7 +4,7 @@ use sandbox::http::{Action, Gate, On};
 use sandbox::uisp::{Backup, Creation};
 use serde_json::json;
 
-use super::Watch;
+use super::{Watch, status};
 use crate::support::{Ended, PATIENCE, World};
 
 const MIB: u64 = 1024 * 1024;
@@ -47,9 +47,11 @@ fn backups_that_are_larger_than_a_run_arrive_although_new_ones_come() {
             ended.log
         );
         // It is well with the last one there, and never before.
-        let is_well = watch.ping() == Some("good");
         let is_complete = world.dropbox.files().len() == world.uisp.backups().len();
+        let is_well = status(&world)["last_run"]["well"] == json!(true);
         assert_eq!(is_well, is_complete, "{}", ended.log);
+        // At this speed the monitoring service may have too little time to be told.
+        assert!(watch.ping() != Some("good") || is_complete, "{}", ended.log);
     }
     assert!(runs > 3);
 }
