@@ -3,6 +3,7 @@
 //! The program is the binary; this library exists so that its parts can be tested from outside.
 //! `docs/architecture.md` shows the floors of the house and which way dependencies point.
 
+pub mod age;
 pub mod backup_id;
 pub mod cli;
 pub mod clock;

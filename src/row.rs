@@ -22,10 +22,26 @@ pub struct Row {
     pub backup: Option<Backup>,
     /// What is in the mirror folder.
     pub file: Option<FileMetadata>,
+    /// Another file stands for the backup.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_beside: bool,
+    /// Set if the file is sealed, or would be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Sealed>,
     /// When this very file was found equal to this version of its backup.
     pub verified_at: Option<DateTime<Utc>>,
     /// What a run does about it.
     pub decision: Decision,
+}
+
+/// What is known of a sealed file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// Length of what is inside, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Others than the configured recipients can open it.
+    pub is_to_others: bool,
 }
 
 /// What a run does about a row, and why.
@@ -45,6 +61,8 @@ pub enum Decision {
         /// Since when the source has not listed its backup any more.
         missing_since: DateTime<Utc>,
     },
+    /// The file, which is not sealed, is deleted once everything else has succeeded: a sealed one has taken its place.
+    Supersede,
     /// The file stays although the source has no finished backup that needs it.
     Keep(Reason),
     /// Nothing yet: the source has not finished the backup, and there is no file.
@@ -63,6 +81,10 @@ pub enum Provenance {
     Outdated,
     /// It was verified once, and has changed in Dropbox since.
     Changed,
+    /// It equals the backup, but is sealed to others than the configured recipients.
+    OtherRecipients,
+    /// It is not sealed, and a sealed one takes its place; nobody knows whether it is a copy of the backup.
+    Unsealed,
     /// Nobody knows where it is from.
     Unknown,
 }
@@ -89,6 +111,12 @@ pub enum Reason {
     RetainedUntil(DateTime<Utc>),
     /// Rule 8: it waits for the admin's word.
     OnHold,
+    /// It is not sealed, and a sealed one that was verified is not there yet.
+    NotSealedYet,
+    /// Whether the owner can open what is sealed now was not shown yet, and this one is not sealed like that.
+    KeyNotProved,
+    /// It is sealed, and nothing is to be sealed any more.
+    SealedEarlier,
 }
 
 impl Row {
@@ -108,7 +136,10 @@ impl Row {
         if self.decision != Decision::Replace(Provenance::Outdated) {
             return None;
         }
-        let before = self.file.as_ref()?.size;
+        let before = match self.sealed {
+            Some(sealed) => sealed.bytes?,
+            None => self.file.as_ref()?.size,
+        };
         let after = self.backup.as_ref()?.version?.bytes;
         (after < before.div_ceil(2)).then_some((before, after))
     }
@@ -122,7 +153,7 @@ impl Decision {
             Self::Upload => "upload",
             Self::Replace(_) => "replace",
             Self::Compare(_) => "compare",
-            Self::Delete { .. } => "delete",
+            Self::Delete { .. } | Self::Supersede => "delete",
             Self::Keep(_) => "kept",
             Self::Wait => "unfinished",
             Self::Refuse => "refused",
@@ -141,6 +172,7 @@ impl Decision {
             Self::Delete { missing_since } => {
                 format!("its backup is gone, first missed {}", time(missing_since))
             }
+            Self::Supersede => "an encrypted copy has taken its place".into(),
             Self::Keep(reason) => match reason {
                 Reason::ListUnfit => "the list of backups cannot be trusted that far".into(),
                 Reason::Unfinished => "its backup is listed, but not as finished".into(),
@@ -157,6 +189,13 @@ impl Decision {
                 Reason::RetainedUntil(until) => {
                     format!("its backup is gone; it stays until {}", time(until))
                 }
+                Reason::NotSealedYet => "it is not encrypted; it stays until an encrypted copy is verified".into(),
+                Reason::KeyNotProved => {
+                    "it stays until \"Encryption proof\" shows that you can open what is encrypted now".into()
+                }
+                Reason::SealedEarlier => {
+                    "it is encrypted, and new copies are not any more; it is left as it is".into()
+                }
                 Reason::OnHold => {
                     "on hold, because most of the mirror would be deleted; \"Confirm clean-up\" lets it go".into()
                 }
@@ -170,6 +209,10 @@ impl Provenance {
         match self {
             Self::Outdated => "its backup has changed since",
             Self::Changed => "it has changed in Dropbox since it was verified",
+            Self::OtherRecipients => "it is encrypted to other keys than the configured ones",
+            Self::Unsealed => {
+                "it is not encrypted, and this installation has not compared it with its backup yet"
+            }
             Self::Unknown => "this installation has not compared it with its backup yet",
         }
     }
@@ -188,6 +231,9 @@ impl Reason {
             Self::Awaited => "awaited",
             Self::RetainedUntil(_) => "retained",
             Self::OnHold => "on_hold",
+            Self::NotSealedYet => "not_encrypted_yet",
+            Self::KeyNotProved => "key_not_proved",
+            Self::SealedEarlier => "encrypted_earlier",
         }
     }
 }
@@ -228,6 +274,8 @@ mod tests {
                 content_hash: None,
                 server_modified: None,
             }),
+            is_beside: false,
+            sealed: None,
             verified_at: None,
             decision,
         }
@@ -284,6 +332,9 @@ mod tests {
             Reason::Awaited,
             Reason::RetainedUntil(time()),
             Reason::OnHold,
+            Reason::NotSealedYet,
+            Reason::KeyNotProved,
+            Reason::SealedEarlier,
         ];
         let explained = [
             Decision::Upload,
@@ -306,8 +357,13 @@ mod tests {
         let zone: Zone = "Europe/Vienna".parse().unwrap();
         let mut texts = BTreeSet::new();
         let kept = reasons.map(Decision::Keep);
-        let outdated = Decision::Replace(Provenance::Outdated);
-        for decision in explained.iter().chain(&kept).chain([&outdated]) {
+        let others = [
+            Decision::Replace(Provenance::Outdated),
+            Decision::Replace(Provenance::OtherRecipients),
+            Decision::Compare(Provenance::Unsealed),
+            Decision::Supersede,
+        ];
+        for decision in explained.iter().chain(&kept).chain(&others) {
             let text = decision.reason(zone).unwrap();
             let is_dated = matches!(
                 decision,

@@ -51,6 +51,11 @@ impl Secret {
         }
     }
 
+    /// Whether both are the same word, whatever the case of its letters.
+    pub fn is_same_word(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+
     /// The text itself, for the one place that sends or stores it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -6,11 +6,12 @@ use backup_sync_dropbox::secret::Secret;
 use serde_json::Value;
 
 /// The keys that the plugin changes.
-const OWN: [&str; 4] = [
+const OWN: [&str; 5] = [
     "dropboxAccessCode",
     "dropboxAppKey",
     "dropboxRefreshToken",
     "confirmCleanup",
+    "encryptionProof",
 ];
 
 /// All that is ever said of a value that cannot be used: it may be a secret in the wrong field.
@@ -59,6 +60,7 @@ pub fn check(content: &[u8]) {
         Change::ForgetCode { spent_code: &code },
         Change::AppKey("key"),
         Change::CleanupDone,
+        Change::ProofGiven,
     ] {
         let mut changed = values.clone();
         change.apply(&mut changed);
@@ -76,6 +78,8 @@ pub fn check(content: &[u8]) {
             Change::ForgetCode { .. } => {}
             Change::AppKey(key) => assert_eq!(settings.app_key.as_deref(), Some(key)),
             Change::CleanupDone => assert!(!settings.confirm_cleanup),
+            Change::ProofGiven => assert!(settings.encryption_proof.is_none()),
+            Change::IdentityRemoved => {}
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::{Call, Command, End, Failure, harmless, say, unlimited};
+use crate::age::ENDING;
 use crate::clock::Stopwatch;
 use crate::dropbox::content_hash::{ContentHasher, Digested};
 use crate::dropbox::download::Download;
@@ -37,6 +38,10 @@ file that is there already and equal counts as done; one that differs is not
 replaced without --force. What goes to standard output is checked, too, but only
 when all of it is written: heed the exit code. On a terminal a bar shows how far
 it has come.
+
+A name that ends in .age is that of an encrypted file, and it arrives as it is:
+\"age -d -i key.txt\" opens it with the secret key, or straight on its way with
+\"download latest - | age -d -i key.txt > backup.unms\".
 
 It needs the permission files.content.read, and of the plugin's folder only
 data/config.json with the app key and the authorization. So it works on any
@@ -115,10 +120,33 @@ fn run(call: &Call) -> Result<End, Failure> {
             path => content.to_file(&target(path, file)?, call.has("force")),
         };
         match done {
-            Ok(()) => return Ok(End::Well),
+            Ok(()) => {
+                tell_how_to_open(file, destination);
+                return Ok(End::Well);
+            }
             Err(Fault::Again(_)) if attempt < ATTEMPTS_MAX => attempt += 1,
             Err(Fault::Again(failure) | Fault::Final(failure)) => return Err(failure),
         }
+    }
+}
+
+/// Says how a sealed file is opened; nothing here can do it.
+fn tell_how_to_open(file: &ListedFile, destination: Option<&Path>) {
+    if !file.name.ends_with(ENDING) {
+        return;
+    }
+    let target = target(destination, file).unwrap_or_default();
+    // Not among the bytes that may go to standard output.
+    if destination.is_some_and(|path| path.as_os_str() == "-") {
+        eprintln!(
+            "The file is encrypted. With the secret key in key.txt: ... download NAME - | age -d -i key.txt > BACKUP"
+        );
+    } else {
+        let sealed = target.display().to_string();
+        let opened = sealed.strip_suffix(ENDING).unwrap_or("BACKUP");
+        eprintln!(
+            "The file is encrypted. With the secret key in key.txt: age -d -i key.txt -o \"{opened}\" \"{sealed}\""
+        );
     }
 }
 
@@ -129,9 +157,9 @@ fn choose<'a>(
     naming: Naming,
 ) -> Result<&'a ListedFile, Failure> {
     let backups = || {
-        files
-            .iter()
-            .filter(|file| naming.recognise(&file.name).is_some())
+        files.iter().filter(|file| {
+            naming.recognise(&file.name).is_some() || naming.recognise_sealed(&file.name).is_some()
+        })
     };
     if wanted == LATEST {
         let newest = backups()

@@ -23,7 +23,7 @@ It asks UISP and Dropbox and changes nothing. The newest backup comes first.
   compare     in Dropbox, but not compared with its backup yet
   delete      the backup is gone; the file will be deleted
   kept        the backup is gone or unfinished, or another file holds it; the
-              file stays, for the reason given
+              file stays, for the reason given (encrypted files end in .age)
   unfinished  not in Dropbox, because the backup is not finished
   foreign     in the folder, but none of the mirror's files; never touched
 
@@ -31,7 +31,8 @@ Options:
   --root DIR  The plugin's folder. Default: the current folder.
   --json      Print one JSON document: timezone, unusable_rows,
               fit_for_deletions, backups (name, id, status, reason, kept_until,
-              created_at, size, content_hash, rev) and counts by status.
+              created_at, size, content_hash, rev, encrypted) and counts by
+              status.
   --help      Print this text and exit.
 
 Exit codes:
@@ -113,5 +114,6 @@ fn as_json(row: &Row) -> Value {
         "size": row.file.as_ref().map(|file| file.size),
         "content_hash": row.file.as_ref().and_then(|file| file.content_hash),
         "rev": row.file.as_ref().map(|file| &file.rev),
+        "encrypted": row.sealed.is_some(),
     })
 }

@@ -30,7 +30,8 @@ Options:
               configuration_problems, running, running_since, last_run and
               last_good_run (started_at, seconds, succeeded, well,
               uploaded, uploaded_bytes, deleted, error), mirrored (files, bytes,
-              verified_at) and on_hold.
+              verified_at), on_hold and encryption (keys, proved; null where
+              copies are not encrypted).
   --help      Print this text and exit.
 
 Exit codes:
@@ -63,6 +64,9 @@ fn run(call: &Call) -> Result<End, Failure> {
         lock::Seen::Running { since } => Some(since),
         lock::Seen::Free | lock::Seen::CutOff => None,
     };
+    let recipients = settings.as_ref();
+    let recipients = recipients.and_then(|settings| settings.encrypt_to.as_ref());
+    let is_proved = recipients.is_some_and(|to| memory.is_proved(&to.fingerprint()));
     let (word, sentence) = setup(settings.as_ref());
     let last = record.runs.back();
     let last_good = record.runs.iter().rev().find(|run| run.succeeded());
@@ -79,6 +83,7 @@ fn run(call: &Call) -> Result<End, Failure> {
             "last_good_run": last_good.map(as_json),
             "mirrored": {"files": memory.mirrored.len(), "bytes": bytes, "verified_at": verified_at},
             "on_hold": memory.on_hold,
+            "encryption": recipients.map(|to| json!({"keys": to.count(), "proved": is_proved})),
         }))?;
         return Ok(End::Well);
     }
@@ -114,6 +119,14 @@ fn run(call: &Call) -> Result<End, Failure> {
         text::bytes(bytes)
     ))?;
     say(&format!("On hold        {}", on_hold(&memory)))?;
+    if let Some(recipients) = recipients {
+        let keys = text::count(recipients.count(), "key");
+        let proved = match is_proved {
+            true => "it was shown that the copies can be opened",
+            false => "nobody has shown yet that the copies can be opened",
+        };
+        say(&format!("Encryption     to {keys}; {proved}"))?;
+    }
     say(&format!("Well           {}", well(last)))?;
     Ok(End::Well)
 }

@@ -19,7 +19,7 @@ use crate::open;
 use crate::plugin::config::Settings;
 use crate::row::{Decision, Row};
 use crate::source::{self, Kind, Listing, Source};
-use crate::state::Mirrored;
+use crate::state::{self, Memory, Mirrored};
 use crate::text;
 
 const HELP: &str = "\
@@ -106,7 +106,12 @@ fn run(call: &Call) -> Result<End, Failure> {
             report.add(&row.name, Verdict::missing(why))?;
             continue;
         };
-        let record = row.id.as_ref().and_then(|id| memory.mirrored.get(id));
+        let record = row.id.as_ref().and_then(|id| {
+            let Memory {
+                mirrored, unsealed, ..
+            } = &memory;
+            state::known(mirrored, unsealed, id, row.sealed.is_some())
+        });
         let mut verdict = Verdict::default();
         verdict.compare_record(file, record);
         let is_pending = row
@@ -117,7 +122,10 @@ fn run(call: &Call) -> Result<End, Failure> {
             let problem = "it is not the present version of its backup, which is not finished yet";
             verdict.problems.push(problem.into());
         }
-        origin.compare(row, file, &stop, &mut verdict);
+        let inside = record
+            .filter(|_| row.sealed.is_some())
+            .map(Mirrored::of_backup);
+        origin.compare(row, file, inside, &stop, &mut verdict);
         if call.has("deep") {
             let path = format!("{}/{}", settings.mirror_folder, row.name);
             verdict.compare_content(&dropbox, path, file)?;
@@ -184,11 +192,30 @@ impl Origin {
     }
 
     /// Compares a file with its backup, if that is there and finished.
-    fn compare(&mut self, row: &Row, file: &FileMetadata, stop: &Stop, verdict: &mut Verdict) {
+    /// What is in a sealed file only the record knows.
+    fn compare(
+        &mut self,
+        row: &Row,
+        file: &FileMetadata,
+        inside: Option<Digested>,
+        stop: &Stop,
+        verdict: &mut Verdict,
+    ) {
         let (Some(source), Some(backup)) = (&self.source, row.finished()) else {
             return;
         };
+        if row.sealed.is_some() && inside.is_none() {
+            return;
+        }
         match transfer::digest(source.as_ref(), backup, stop) {
+            Ok(digested) if row.sealed.is_some() => {
+                verdict.compared_with.push("source");
+                if Some(digested) != inside {
+                    verdict
+                        .problems
+                        .push("what is in it is not its backup, as it is now".into());
+                }
+            }
             Ok(digested) => verdict.compare("source", "its backup", file, digested),
             Err(error) => {
                 let finding = table::backup_unreadable().explained(&error, &error);

@@ -2,7 +2,7 @@
 
 use super::labels::{
     APP_CONSOLE, FIELD_APP_KEY, FIELD_APP_SECRET, FIELD_CONFIRM_CLEANUP, FIELD_CREATE_BACKUP,
-    FIELD_LEGACY_TOKEN, FIELD_REFRESH_TOKEN, FIELD_UISP_TOKEN,
+    FIELD_ENCRYPT_TO, FIELD_LEGACY_TOKEN, FIELD_REFRESH_TOKEN, FIELD_UISP_TOKEN,
 };
 use crate::dropbox::{self, Conflict, oauth};
 use crate::http;
@@ -36,6 +36,11 @@ impl From<&source::Error> for Advice {
     fn from(error: &source::Error) -> Self {
         source(error)
     }
+}
+
+/// What to do about recipients that nothing can be sealed to.
+pub fn recipients() -> String {
+    format!("Put the public keys of age (age1...) into the field \"{FIELD_ENCRYPT_TO}\" once more")
 }
 
 const NEXT_RUN: &str = "The next run tries again; there is nothing to do unless this repeats";

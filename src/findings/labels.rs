@@ -18,5 +18,9 @@ pub const FIELD_CREATE_BACKUP: &str = "Create a fresh backup first";
 pub const FIELD_UISP_TOKEN: &str = "UISP API token";
 /// The box that agrees to deletions on hold.
 pub const FIELD_CONFIRM_CLEANUP: &str = "Confirm clean-up";
+/// The public keys that everything is sealed to.
+pub const FIELD_ENCRYPT_TO: &str = "Encrypt to";
+/// The word that shows that the secret key is at hand.
+pub const FIELD_ENCRYPTION_PROOF: &str = "Encryption proof";
 /// Where the admin registered the app.
 pub const APP_CONSOLE: &str = "https://www.dropbox.com/developers/apps";

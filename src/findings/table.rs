@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use super::labels::{
-    APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_CONFIRM_CLEANUP, FIELD_HEALTHCHECK,
-    FIELD_LEGACY_TOKEN, FIELD_UISP_TOKEN,
+    APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_CONFIRM_CLEANUP, FIELD_ENCRYPT_TO,
+    FIELD_ENCRYPTION_PROOF, FIELD_HEALTHCHECK, FIELD_LEGACY_TOKEN, FIELD_UISP_TOKEN,
 };
 use super::{Finding, Level};
 
@@ -130,6 +130,14 @@ findings! {
     Error environment_address(variable: &str)
         "The environment variable {variable} holds no usable address"
         remedy "Set it to an https URL (http only for this machine) or remove it";
+    Error identity_removed()
+        "A secret key of age (AGE-SECRET-KEY-1...) was in the plugin's configuration; it was taken out again"
+        means "UISP shows what is in the form and has it in its backups, so the key is no secret any more; nothing is sent until a public key is there"
+        remedy "Make a new key on your own computer with age-keygen, put its public key (age1...) into the field \"{FIELD_ENCRYPT_TO}\" and save";
+    Error identity_stays()
+        "A secret key of age (AGE-SECRET-KEY-1...) is in the plugin's configuration and could not be taken out"
+        means "UISP shows what is in the form and has it in its backups"
+        remedy "Remove it there yourself, make a new key on your own computer with age-keygen, and put its public key (age1...) into the field \"{FIELD_ENCRYPT_TO}\"";
     Error no_http_client()
         "The HTTP client could not be set up"
         remedy "Correct the environment variable that the cause names, or remove it";
@@ -254,6 +262,27 @@ findings! {
         remedy "If more is on hold meanwhile and you agree to that as well, tick it again";
     Info nothing_to_agree_to()
         "\"{FIELD_CONFIRM_CLEANUP}\" was ticked, but nothing was on hold; the box is unticked again";
+    Warning prove_key(command: &str)
+        "Nobody has shown yet that the encrypted copies can be opened"
+        means "Until then copies that are not encrypted, or are encrypted to other keys, stay in Dropbox"
+        remedy "On the computer that has the secret key, in key.txt, run: {command} and put the word that it prints into the field \"{FIELD_ENCRYPTION_PROOF}\"";
+    Info key_proved()
+        "The word in \"{FIELD_ENCRYPTION_PROOF}\" is right: the encrypted copies can be opened. The field is empty again";
+    Warning wrong_proof()
+        "The word in the field \"{FIELD_ENCRYPTION_PROOF}\" is not the one that was encrypted for the present keys"
+        remedy "Put the word there that the command in the plugin's log prints, or empty the field";
+    Warning proof_not_emptied()
+        "The field \"{FIELD_ENCRYPTION_PROOF}\" could not be emptied; its word is taken note of"
+        remedy "Empty it yourself";
+    Info unsealed_beside(files: &str)
+        "{files} in Dropbox not encrypted, although encrypted copies are there or are to come"
+        remedy "The command \"list\" says of each why it stays. Once they are deleted, Dropbox still keeps their earlier versions for its own time (30 to 365 days): delete them there for good if they must not be read";
+    Info sealed_left(files: &str)
+        "{files} in Dropbox encrypted, although \"{FIELD_ENCRYPT_TO}\" is empty"
+        means "They stay as they are; what is new is not encrypted";
+    Info sealed_to_others(files: &str)
+        "{files} in Dropbox encrypted to other keys than the present ones"
+        means "They are replaced once it was shown that what is encrypted to the present keys can be opened";
     Gap emptied(files: &str)
         "Some files of the backup folder are empty now, but not their copies in Dropbox, which stay: {files}"
         remedy "Check the program that makes these backups, and whether its disk is full";
@@ -316,6 +345,8 @@ findings! {
         "\"{name}\" could not be compared with its original in {source}";
     Info room_first() "Dropbox is full; the deletions that are due are done first";
     Info deleted(name: &str, source: &str) "Deleted \"{name}\", which {source} no longer has";
+    Info superseded(name: &str)
+        "Deleted \"{name}\": an encrypted copy has taken its place";
     Error not_deleted(name: &str) "\"{name}\" could not be deleted in Dropbox";
     Info deletions_wait(deletions: &str)
         "Nothing was deleted in Dropbox: {deletions} for the next run that completes";

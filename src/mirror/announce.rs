@@ -22,8 +22,7 @@ const UPLOAD_PATIENCE: TimeDelta = TimeDelta::days(2);
 
 /// What a run is going to do, in numbers.
 pub fn announce(plan: &Plan, kind: Kind) -> Finding {
-    let finished =
-        |row: &&Row| row.finished().is_some() && row.decision != Decision::Keep(Reason::Duplicate);
+    let finished = |row: &&Row| row.finished().is_some() && !row.is_beside;
     table::planned(
         kind.name_at_start(),
         &text::count(plan.rows.iter().filter(finished).count(), "finished backup"),
@@ -59,6 +58,7 @@ pub fn remarks(plan: &Plan, listing: &Listing, kind: Kind) -> Vec<Finding> {
             .map(|row| table::name_refused(&row.name)),
     );
     remarks.extend(on_hold(plan, kind));
+    remarks.extend(remarks_on_sealed(plan));
     let unknown = names_of(plan.kept_as(Reason::NeverSeen));
     if !unknown.is_empty() {
         let count = text::count(unknown.len(), "backup");
@@ -128,6 +128,29 @@ pub fn rivals(plan: &Plan, machine: &str) -> Option<Finding> {
         false => format!("; the other one calls itself {}", quoted(&others)),
     };
     Some(table::rivals(&quoted(&changed), &others))
+}
+
+/// What is, or is not, sealed otherwise than all new copies are.
+fn remarks_on_sealed(plan: &Plan) -> Vec<Finding> {
+    let is_unsealed = |row: &Row| row.is_beside && row.sealed.is_none();
+    let unsealed =
+        |row: &Row| is_unsealed(row) && row.decision != Decision::Keep(Reason::Duplicate);
+    let left = |row: &Row| row.decision == Decision::Keep(Reason::SealedEarlier);
+    let to_others = |row: &Row| {
+        let is_to_others = row.sealed.is_some_and(|sealed| sealed.is_to_others);
+        is_to_others && row.decision == Decision::Mirrored
+    };
+    let told = |is_it: &dyn Fn(&Row) -> bool, finding: fn(&str) -> Finding| {
+        let count = plan.rows.iter().filter(|row| is_it(row)).count();
+        let verb = if count == 1 { "is" } else { "are" };
+        (count > 0).then(|| finding(&format!("{} {verb}", text::count(count, "file"))))
+    };
+    let told = [
+        told(&unsealed, table::unsealed_beside),
+        told(&left, table::sealed_left),
+        told(&to_others, table::sealed_to_others),
+    ];
+    told.into_iter().flatten().collect()
 }
 
 /// What is special about backups that are files and may change.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
+use crate::age::Recipients;
 use crate::backup_id::BackupId;
 use crate::clock::{self, Stop, Stopwatch};
 use crate::dropbox::content_hash::Digested;
@@ -20,13 +21,13 @@ use crate::findings::advice::{self, Advice};
 use crate::findings::{Finding, Findings, table};
 use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::record::{Lists, Record};
-use crate::row::{Decision, Provenance, Reason, Row};
+use crate::row::{Decision, Provenance, Reason, Row, Sealed};
 use crate::source::{self, Kind, Listing, Source};
-use crate::state::{Mirrored, Seen, State};
+use crate::state::{Inside, Mirrored, Seen, State};
 use crate::text;
 use names::Aside;
 use plan::{Plan, retained_until};
-use transfer::{Aftermath, Fate, Job, Observer, UnderWay};
+use transfer::{Aftermath, Fate, Job, Observer, UnderWay, Way};
 
 /// What a run did, for its last line and its record. What failed stands in its findings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub struct Mirror<'a> {
     pub findings: &'a Findings,
     /// Path of the mirror folder in Dropbox; `""` is the root, which for an app-folder app is the app's own folder.
     pub folder: &'a str,
+    /// Whom everything is sealed to that is sent.
+    pub recipients: Option<&'a Recipients>,
     /// Requests in flight, at most; see [`transfer::lanes`].
     pub lanes: usize,
     /// Days for which a replaced copy stays, as a deleted one does.
@@ -92,6 +95,9 @@ impl Mirror<'_> {
         memory.pending.clone_from(&self.plan.pending);
         memory
             .mirrored
+            .retain(|id, _| self.plan.seen.contains_key(id));
+        memory
+            .unsealed
             .retain(|id, _| self.plan.seen.contains_key(id));
         memory
             .refused
@@ -155,7 +161,7 @@ impl Mirror<'_> {
             .plan
             .rows
             .iter()
-            .filter(|row| row.finished().is_some() && row.file.is_some());
+            .filter(|row| row.finished().is_some() && row.file.is_some() && !row.is_beside);
         let is_far_more =
             replaced >= REPLACED_MIN && replaced > 2 * usual && replaced * 2 > copies.count();
         if is_far_more {
@@ -173,7 +179,7 @@ impl Mirror<'_> {
             self.findings
                 .extend(announce::on_hold(&self.plan, self.source.kind()));
         }
-        let mut due = self.rows(|decision| matches!(decision, Decision::Delete { .. }));
+        let mut due = self.rows(is_deletion);
         due.retain(|&row| self.plan.rows[row].file.is_some());
         due
     }
@@ -241,8 +247,15 @@ impl Mirror<'_> {
         if jobs.is_empty() {
             return;
         }
-        let (source, dropbox, stop, lanes) = (self.source, self.dropbox, self.stop, self.lanes);
         let journals = self.state.journals.clone();
+        let way = Way {
+            source: self.source,
+            recipients: self.recipients,
+            dropbox: self.dropbox,
+            stop: self.stop,
+            journals: &journals,
+            lanes: self.lanes,
+        };
         let mut sending = Sending {
             mirror: self,
             rows: &rows,
@@ -252,7 +265,7 @@ impl Mirror<'_> {
             not_begun: Vec::new(),
             gone: Vec::new(),
         };
-        let sent = transfer::send(source, dropbox, stop, &journals, lanes, &jobs, &mut sending);
+        let sent = transfer::send(&way, &jobs, &mut sending);
         let Sending {
             short,
             not_begun,
@@ -314,7 +327,10 @@ impl Mirror<'_> {
         else {
             return true;
         };
-        let is_own = provenance == Provenance::Outdated;
+        let is_own = matches!(
+            provenance,
+            Provenance::Outdated | Provenance::OtherRecipients
+        );
         if is_own && self.keep_replaced_days == 0 {
             return true;
         }
@@ -407,6 +423,8 @@ impl Mirror<'_> {
             id,
             backup: None,
             file: Some(file),
+            is_beside: false,
+            sealed: None,
             verified_at: None,
             decision: Decision::Keep(Reason::NeverSeen),
         });
@@ -436,6 +454,7 @@ impl Mirror<'_> {
                 bytes: file.size,
                 verified_at: clock::now(),
                 version: original.and_then(|original| original.version),
+                inside: None,
             };
             memory.mirrored.insert(id, mirrored);
         }
@@ -445,7 +464,7 @@ impl Mirror<'_> {
 
     /// What is in the way of a backup: files at a path above or below its own, and a folder at it.
     fn in_the_way(&self, index: usize) -> InTheWay {
-        let Ok(own) = BackupId::of_path(&self.plan.rows[index].name) else {
+        let Some(own) = place(&self.plan.rows[index].name) else {
             return InTheWay::default();
         };
         let is_below = |path: &BackupId, folder: &BackupId| {
@@ -453,11 +472,14 @@ impl Mirror<'_> {
             rest.is_some_and(|rest| rest.starts_with('/'))
         };
         let is_in_the_way = |row: &usize| {
+            let is_other = *row != index;
             let row = &self.plan.rows[*row];
-            let id = row.id.as_ref().filter(|_| row.file.is_some());
-            id.is_some_and(|id| is_below(id, &own) || is_below(&own, id))
+            let there = place(&row.name).filter(|_| row.id.is_some() && row.file.is_some());
+            there.is_some_and(|there| {
+                is_other && there == own || is_below(&there, &own) || is_below(&own, &there)
+            })
         };
-        let is_own = |folder: &String| BackupId::of_path(folder).as_ref() == Ok(&own);
+        let is_own = |folder: &String| place(folder).as_ref() == Some(&own);
         InTheWay {
             rows: (0..self.plan.rows.len()).filter(is_in_the_way).collect(),
             folder: self.folders.iter().position(is_own),
@@ -467,21 +489,21 @@ impl Mirror<'_> {
     /// Those of these rows that have something in their way, and the others; in their order.
     fn blocked_and_free(&self, rows: Vec<usize>) -> (Vec<usize>, Vec<usize>) {
         let with_files = self.plan.rows.iter().filter(|row| row.file.is_some());
-        let files: BTreeSet<&str> = with_files
-            .filter_map(|row| Some(row.id.as_ref()?.key()))
-            .collect();
+        let managed = with_files.filter(|row| row.id.is_some());
+        let files: BTreeSet<BackupId> = managed.filter_map(|row| place(&row.name)).collect();
+        let files: BTreeSet<&str> = files.iter().map(BackupId::key).collect();
         let folders = self.folders.iter();
-        let folders: BTreeSet<BackupId> = folders
-            .filter_map(|folder| BackupId::of_path(folder).ok())
-            .collect();
+        let folders: BTreeSet<BackupId> = folders.filter_map(|folder| place(folder)).collect();
         rows.into_iter().partition(|&row| {
-            let Ok(own) = BackupId::of_path(&self.plan.rows[row].name) else {
+            let row = &self.plan.rows[row];
+            let Some(own) = place(&row.name) else {
                 return false;
             };
             let (key, below) = (own.key(), format!("{}/", own.key()));
             let mut above = key.match_indices('/').map(|(end, _)| &key[..end]);
             let next = files.range(below.as_str()..).next();
             folders.contains(&own)
+                || row.file.is_none() && files.contains(key)
                 || above.any(|path| files.contains(path))
                 || next.is_some_and(|path| path.starts_with(&below))
         })
@@ -492,7 +514,7 @@ impl Mirror<'_> {
         self.due();
         let InTheWay { rows, folder } = self.in_the_way(index);
         let name = self.plan.rows[index].name.clone();
-        let is_due = |row: &usize| matches!(self.plan.rows[*row].decision, Decision::Delete { .. });
+        let is_due = |row: &usize| is_deletion(self.plan.rows[*row].decision);
         let (due, stay): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| is_due(row));
         if let Some(&row) = stay.first() {
             let by = self.plan.rows[row].name.clone();
@@ -532,7 +554,7 @@ impl Mirror<'_> {
         index: usize,
         job: &Job,
         file: FileMetadata,
-        digested: Digested,
+        (digested, inside): (Digested, Option<Inside>),
         took: Duration,
     ) {
         self.summary.uploaded += 1;
@@ -543,16 +565,21 @@ impl Mirror<'_> {
             WriteMode::Update(_) => table::replaced(&job.name, &size, &took),
             WriteMode::Add => table::uploaded(&job.name, &size, &took),
         });
-        self.plan.rows[index].file = Some(file);
-        self.note_verified(index, digested);
+        let row = &mut self.plan.rows[index];
+        row.file = Some(file);
+        row.sealed = inside.as_ref().map(|inside| Sealed {
+            bytes: Some(inside.bytes),
+            is_to_others: false,
+        });
+        row.decision = Decision::Mirrored;
+        self.note_verified(index, digested, inside);
     }
 
-    /// The row's file equals its backup.
-    fn note_verified(&mut self, index: usize, digested: Digested) {
+    /// The row's file, with this length and hash, equals its backup.
+    fn note_verified(&mut self, index: usize, digested: Digested, inside: Option<Inside>) {
         let row = &mut self.plan.rows[index];
         let now = clock::now();
         row.verified_at = Some(now);
-        row.decision = Decision::Mirrored;
         if let (Some(backup), Some(file)) = (&row.backup, &row.file) {
             let mirrored = Mirrored {
                 rev: file.rev.clone(),
@@ -560,11 +587,20 @@ impl Mirror<'_> {
                 bytes: digested.bytes,
                 verified_at: now,
                 version: backup.version,
+                inside,
             };
-            let memory = &mut self.state.memory;
-            memory.pending.remove(&backup.id);
-            memory.refused.remove(&backup.id);
-            memory.mirrored.insert(backup.id.clone(), mirrored);
+            let (id, memory) = (backup.id.clone(), &mut self.state.memory);
+            if row.is_beside {
+                memory.unsealed.insert(id, mirrored);
+                return;
+            }
+            memory.pending.remove(&id);
+            memory.refused.remove(&id);
+            let is_sealed = mirrored.inside.is_some();
+            let before = memory.mirrored.insert(id.clone(), mirrored);
+            if let Some(before) = before.filter(|before| is_sealed && before.inside.is_none()) {
+                memory.unsealed.insert(id, before);
+            }
         }
     }
 
@@ -615,13 +651,33 @@ impl Mirror<'_> {
             return false;
         };
         let name = &row.name;
+        let inside = self.state.memory.mirrored.get(&backup.id);
+        let inside = inside.and_then(|known| known.inside.clone());
+        let inside = inside.filter(|_| row.sealed.is_some());
         let finding = match transfer::digest(self.source, backup, self.stop) {
-            Ok(digested) if equals(file, digested) => {
+            Ok(digested) if equals(file, inside.as_ref(), digested) => {
                 let size = text::bytes(digested.bytes);
                 self.findings.add(table::verified(name, kind.name(), &size));
+                if row.is_beside {
+                    self.note_verified(index, digested, None);
+                    self.plan.rows[index].decision = Decision::Supersede;
+                    return false;
+                }
+                let stored = match (inside.is_some(), file.content_hash) {
+                    (true, Some(content_hash)) => Digested {
+                        bytes: file.size,
+                        content_hash,
+                    },
+                    _ => digested,
+                };
                 self.summary.unchanged += 1;
                 self.state.journals.remove(&backup.id);
-                self.note_verified(index, digested);
+                self.note_verified(index, stored, inside);
+                self.plan.rows[index].decision = Decision::Mirrored;
+                return false;
+            }
+            Ok(_) if row.is_beside => {
+                self.plan.rows[index].decision = Decision::Keep(Reason::Strange);
                 return false;
             }
             Ok(digested) => {
@@ -688,11 +744,17 @@ impl Mirror<'_> {
             }
             result => {
                 self.summary.deleted += 1;
-                self.findings
-                    .add(table::deleted(name, self.source.kind().name()));
+                self.findings.add(match row.decision {
+                    Decision::Supersede => table::superseded(name),
+                    _ => table::deleted(name, self.source.kind().name()),
+                });
                 row.file = None;
+                let is_unsealed = row.sealed.is_none();
                 // One that somebody else deleted is forgotten when a list no longer shows it.
                 if let (Ok(()), Some(id)) = (result, row.id.clone()) {
+                    if is_unsealed {
+                        self.state.memory.unsealed.remove(&id);
+                    }
                     self.forget(&id);
                 }
             }
@@ -701,13 +763,15 @@ impl Mirror<'_> {
 
     /// Forgets a backup once its last file is gone: whoever brings one back in Dropbox keeps it.
     fn forget(&mut self, id: &BackupId) {
-        let is_left = |row: &Row| row.id.as_ref() == Some(id) && row.file.is_some();
+        let is_left =
+            |row: &Row| row.id.as_ref() == Some(id) && (row.file.is_some() || row.backup.is_some());
         if !self.plan.rows.iter().any(is_left) {
             let memory = &mut self.state.memory;
             memory.seen.remove(id);
             memory.on_hold.remove(id);
             memory.agreed.remove(id);
             memory.mirrored.remove(id);
+            memory.unsealed.remove(id);
         }
     }
 
@@ -729,6 +793,15 @@ impl Mirror<'_> {
             log::debug!("The record could not be written: {error}");
         }
     }
+}
+
+/// A path in Dropbox, as it is compared with others.
+fn place(name: &str) -> Option<BackupId> {
+    BackupId::of_path(name).ok()
+}
+
+fn is_deletion(decision: Decision) -> bool {
+    matches!(decision, Decision::Delete { .. } | Decision::Supersede)
 }
 
 /// What is in the way of a backup in Dropbox.
@@ -778,8 +851,12 @@ impl Observer for Sending<'_, '_, '_> {
             Fate::Stored {
                 file,
                 digested,
+                inside,
                 took,
-            } => return self.mirror.note_stored(row, job, file, digested, took),
+            } => {
+                let content = (digested, inside);
+                return self.mirror.note_stored(row, job, file, content, took);
+            }
             Fate::NotBegun => return self.not_begun.push(row),
             Fate::Failed(transfer::Error::NoSpace { needed, free, .. }) if self.makes_room => {
                 return self.short.add(row, Some(needed), free.unwrap_or_default());
@@ -847,8 +924,14 @@ fn progress_line(name: &str, transfer: &UnderWay) -> String {
     )
 }
 
-fn equals(file: &FileMetadata, digested: Digested) -> bool {
-    file.content_hash == Some(digested.content_hash) && file.size == digested.bytes
+/// Whether a file, or what is known to be inside of it, is this content.
+fn equals(file: &FileMetadata, inside: Option<&Inside>, digested: Digested) -> bool {
+    match inside {
+        Some(inside) => {
+            inside.content_hash == digested.content_hash && inside.bytes == digested.bytes
+        }
+        None => file.content_hash == Some(digested.content_hash) && file.size == digested.bytes,
+    }
 }
 
 fn not_uploaded(name: &str, error: &transfer::Error) -> Finding {
@@ -857,6 +940,14 @@ fn not_uploaded(name: &str, error: &transfer::Error) -> Finding {
         transfer::Error::Dropbox(error) | transfer::Error::NoSpace { cause: error, .. } => {
             advice::dropbox(error)
         }
+        transfer::Error::Seal(_) => Advice {
+            meaning: "Nothing is sent that is not sealed".into(),
+            remedy: advice::recipients(),
+        },
+        transfer::Error::Journal(_) => Advice {
+            meaning: "A sealed backup is sent only as it can be noted what was sent of it".into(),
+            remedy: "Free disk space or correct the permissions of the plugin's data folder".into(),
+        },
         transfer::Error::HashMismatch { aftermath, .. } => Advice {
             meaning: format!(
                 "{}. The connection or the server's memory may be faulty",

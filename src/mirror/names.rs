@@ -1,10 +1,11 @@
 //! The names of managed files, given and recognised. Pure.
 //!
 //! A server's backup is `unms-backup-YYYYMMDD-HHMM_<id>.unms`, as plugin 1.2.2 named it. A file of a
-//! backup folder keeps its path.
+//! backup folder keeps its path. A sealed file has `.age` behind that.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 
+use crate::age::ENDING;
 use crate::backup_id::BackupId;
 use crate::source::Backup;
 use crate::zone::Zone;
@@ -44,9 +45,15 @@ impl Naming {
         }
     }
 
+    /// The id in the name of a sealed file; of one in a folder it can also be the name of a file that is not sealed.
+    pub fn recognise_sealed(self, name: &str) -> Option<BackupId> {
+        self.recognise(name.strip_suffix(ENDING)?)
+    }
+
     /// The time in a name, if there is one: when the backup was made, to the minute.
     pub fn time_in(self, name: &str) -> Option<DateTime<Utc>> {
         let Self::Dated(zone) = self else { return None };
+        let name = name.strip_suffix(ENDING).unwrap_or(name);
         recognise_dated(name)?;
         let time = name.strip_prefix(PREFIX)?.get(..TIME_LENGTH)?;
         let time = NaiveDateTime::parse_from_str(time, TIME).ok()?.and_utc();

@@ -21,11 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::names::Naming;
+use crate::age::ENDING;
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{FileMetadata, ListedFile};
-use crate::row::{Decision, Provenance, Reason, Row};
+use crate::row::{Decision, Provenance, Reason, Row, Sealed};
 use crate::source::{Backup, Doubt, Listing};
-use crate::state::{Mirrored, Pending, Seen};
+use crate::state::{self, Mirrored, Pending, Seen};
 
 /// A name that Dropbox has refused is tried again after so many days.
 const REFUSED_DAYS: i64 = 7;
@@ -47,6 +48,12 @@ pub struct World<'a> {
     pub agreed: &'a BTreeSet<BackupId>,
     /// Files verified before.
     pub mirrored: &'a BTreeMap<BackupId, Mirrored>,
+    /// Files that are not sealed, verified before sealed ones took their place.
+    pub unsealed: &'a BTreeMap<BackupId, Mirrored>,
+    /// Fingerprint of the recipients that everything new is sealed to.
+    pub recipients: Option<&'a str>,
+    /// Whether the owner has shown that they can open what is sealed to them.
+    pub is_key_proved: bool,
     /// What earlier runs could not copy.
     pub pending: &'a BTreeMap<BackupId, Pending>,
     /// Names that Dropbox has refused.
@@ -92,8 +99,8 @@ pub enum Unfit {
 impl Plan {
     /// Makes the plan.
     pub fn new(world: &World<'_>) -> Self {
-        let (managed, mut foreign) = sorted_out(world);
         let listed: BTreeSet<&BackupId> = world.listing.backups.iter().map(|b| &b.id).collect();
+        let (managed, mut foreign) = sorted_out(world, &listed);
         let unfit = unfit(world.listing);
         let mut plan = Self {
             rows: Vec::with_capacity(world.files.len()),
@@ -115,8 +122,8 @@ impl Plan {
         let refused_sizes = world.refused_sizes();
         let doubts = Doubts::new(&world.listing.doubts, &refused_sizes);
         for (id, files) in managed.iter().filter(|(id, _)| !listed.contains(id)) {
-            let known = world.mirrored.get(id);
-            for &file in files {
+            for &Copy { file, is_sealed } in files {
+                let known = world.record(id, is_sealed);
                 let made = known
                     .and_then(|known| known.version)
                     .map(|version| version.modified_at);
@@ -127,6 +134,10 @@ impl Plan {
                     _ if doubts.concern(id, file.metadata.size) => Decision::Keep(Reason::Doubtful),
                     // Rule 5, whose it is.
                     Decision::Delete { .. } if !is_own => Decision::Keep(Reason::Strange),
+                    // What may be all that the owner can open.
+                    Decision::Delete { .. } if world.is_last_to_be_opened(is_sealed, known) => {
+                        Decision::Keep(Reason::KeyNotProved)
+                    }
                     // Rule 6, what is still to come.
                     Decision::Delete { .. } if awaited > made || has_refused_any => {
                         Decision::Keep(Reason::Awaited)
@@ -138,6 +149,8 @@ impl Plan {
                     id: Some(id.clone()),
                     backup: None,
                     file: Some(file.metadata.clone()),
+                    is_beside: false,
+                    sealed: is_sealed.then(|| world.sealed(known)),
                     verified_at: known.filter(|_| is_own).map(|known| known.verified_at),
                     decision,
                 });
@@ -148,6 +161,8 @@ impl Plan {
             id: None,
             backup: None,
             file: Some(file.metadata.clone()),
+            is_beside: false,
+            sealed: None,
             verified_at: None,
             decision: Decision::Foreign,
         }));
@@ -249,6 +264,7 @@ impl Plan {
                 continue;
             };
             match row.decision {
+                _ if row.is_beside => {}
                 Decision::Upload => staying += 1,
                 _ if row.file.is_none() => {}
                 Decision::Keep(Reason::Strange) => {}
@@ -311,6 +327,56 @@ impl Plan {
 }
 
 impl World<'_> {
+    /// What is known of a backup's file.
+    fn record(&self, id: &BackupId, is_sealed: bool) -> Option<&Mirrored> {
+        state::known(self.mirrored, self.unsealed, id, is_sealed)
+    }
+
+    /// What is known of a sealed file.
+    fn sealed(&self, known: Option<&Mirrored>) -> Sealed {
+        let inside = known.and_then(|known| known.inside.as_ref());
+        let others = |recipients| inside.is_some_and(|inside| inside.recipients != recipients);
+        Sealed {
+            bytes: inside.map(|inside| inside.bytes),
+            is_to_others: self.recipients.is_some_and(others),
+        }
+    }
+
+    /// Whether a copy is not sealed as all new ones are, which perhaps nobody can open.
+    fn is_last_to_be_opened(&self, is_sealed: bool, known: Option<&Mirrored>) -> bool {
+        let is_sealed_anew = is_sealed && !self.sealed(known).is_to_others;
+        self.recipients.is_some() && !self.is_key_proved && !is_sealed_anew
+    }
+
+    /// Whose copy a file is, and whether it is sealed. In a folder `x.age` can be the sealed copy of `x` or a copy of
+    /// the file `x.age`.
+    fn recognise(
+        &self,
+        listed: &BTreeSet<&BackupId>,
+        file: &ListedFile,
+    ) -> Option<(BackupId, bool)> {
+        let plain = self.naming.recognise(&file.name);
+        let (whole, inner) = match (plain, self.naming.recognise_sealed(&file.name)) {
+            (Some(whole), Some(inner)) => (whole, inner),
+            (plain, inner) => {
+                return plain.map(|id| (id, false)).or(inner.map(|id| (id, true)));
+            }
+        };
+        let is_known = |id: &BackupId, is_sealed| {
+            let known = self.record(id, is_sealed);
+            known.is_some_and(|known| is_unchanged(known, &file.metadata))
+        };
+        let is_met = |id| listed.contains(id) || self.seen.contains_key(id);
+        let is_sealed = is_known(&inner, true)
+            || !is_known(&whole, false)
+                && is_met(&inner)
+                && (self.recipients.is_some() || !is_met(&whole));
+        Some(match is_sealed {
+            true => (inner, true),
+            false => (whole, false),
+        })
+    }
+
     /// Lengths of what the source lists and Dropbox has refused.
     fn refused_sizes(&self) -> BTreeSet<u64> {
         let refused = self
@@ -389,12 +455,7 @@ fn is_refused(world: &World<'_>, id: &BackupId) -> bool {
 
 /// What the mirror does not have in its present version, and for how long.
 fn next_pending(world: &World<'_>, rows: &[Row]) -> BTreeMap<BackupId, Pending> {
-    let is_pending = |row: &&Row| {
-        !matches!(
-            row.decision,
-            Decision::Mirrored | Decision::Keep(Reason::Duplicate)
-        )
-    };
+    let is_pending = |row: &&Row| row.decision != Decision::Mirrored && !row.is_beside;
     let backups = rows
         .iter()
         .filter(is_pending)
@@ -427,23 +488,35 @@ fn awaited(rows: &[Row]) -> Option<DateTime<Utc>> {
         .max()
 }
 
-/// Managed files by id; an id can have several, from times in different timezones.
-type Managed<'a> = BTreeMap<BackupId, Vec<&'a ListedFile>>;
+/// A managed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Copy<'a> {
+    file: &'a ListedFile,
+    is_sealed: bool,
+}
+
+/// Managed files by id; an id can have several, from times in different timezones, sealed ones and others.
+type Managed<'a> = BTreeMap<BackupId, Vec<Copy<'a>>>;
 /// Files that are not the mirror's, by name, without regard to letter case, as Dropbox has it.
 type Foreign<'a> = BTreeMap<String, &'a ListedFile>;
 
-fn sorted_out<'a>(world: &World<'a>) -> (Managed<'a>, Foreign<'a>) {
+fn sorted_out<'a>(world: &World<'a>, listed: &BTreeSet<&BackupId>) -> (Managed<'a>, Foreign<'a>) {
     let (mut managed, mut foreign) = (Managed::new(), Foreign::new());
     for file in world.files {
-        match world.naming.recognise(&file.name) {
-            Some(id) => managed.entry(id).or_default().push(file),
+        match world.recognise(listed, file) {
+            Some((id, is_sealed)) => {
+                managed
+                    .entry(id)
+                    .or_default()
+                    .push(Copy { file, is_sealed });
+            }
             None => {
                 foreign.insert(file.name.to_ascii_lowercase(), file);
             }
         }
     }
     for files in managed.values_mut() {
-        files.sort_by(|a, b| a.name.cmp(&b.name));
+        files.sort_by(|a, b| a.file.name.cmp(&b.file.name));
     }
     (managed, foreign)
 }
@@ -452,68 +525,147 @@ fn sorted_out<'a>(world: &World<'a>) -> (Managed<'a>, Foreign<'a>) {
 fn listed_rows(
     world: &World<'_>,
     backup: &Backup,
-    files: &[&ListedFile],
+    copies: &[Copy<'_>],
     foreign: &mut Foreign<'_>,
 ) -> Vec<Row> {
-    let known = world.mirrored.get(&backup.id);
-    let given = world.naming.file_name(backup);
-    let is_known =
-        |file: &ListedFile| known.is_some_and(|known| is_unchanged(known, &file.metadata));
+    let seals = world.recipients.is_some();
+    let mut given = world.naming.file_name(backup);
+    if seals {
+        given.push_str(ENDING);
+    }
+    let verified_as = |copy: &Copy<'_>| {
+        let known = world.record(&backup.id, copy.is_sealed);
+        known.filter(|known| is_unchanged(known, &copy.file.metadata))
+    };
+    let present_as =
+        |copy: &Copy<'_>| verified_as(copy).filter(|known| known.version == backup.version);
+    // Where nothing is sealed any more, a sealed copy is as good as another, until the backup changes.
+    let can_stand_for_it = |copy: &&Copy<'_>| match seals {
+        true => copy.is_sealed,
+        false => !copy.is_sealed || present_as(copy).is_some(),
+    };
+    let candidates = || copies.iter().filter(can_stand_for_it);
     // The file that stands for the backup: one that was verified, else the first.
-    let verified = files.iter().copied().find(|file| is_known(file));
+    let verified = candidates().find(|copy| verified_as(copy).is_some());
     // A foreign file may hold the backup's place under a name that differs in letter case only,
     // which Dropbox takes for the same. If it has the backup's content, that is as good.
     let key = given.to_ascii_lowercase();
-    let is_namesake = verified.is_none() && foreign.get(&key).is_some_and(|file| is_known(file));
-    let namesake = is_namesake.then(|| foreign.remove(&key)).flatten();
-    let file = verified.or(namesake).or(files.first().copied());
-    let row = |file: Option<&ListedFile>, decision| {
-        let is_present =
-            known.filter(|known| known.version == backup.version && file.is_some_and(is_known));
+    let namesake = foreign.get(&key).copied().filter(|_| verified.is_none());
+    let namesake = namesake.map(|file| Copy {
+        file,
+        is_sealed: seals,
+    });
+    let namesake = namesake.filter(|copy| verified_as(copy).is_some());
+    if namesake.is_some() {
+        foreign.remove(&key);
+    }
+    let copy = verified.copied().or(namesake);
+    let copy = copy.or_else(|| candidates().next().copied());
+    let row = |copy: Option<Copy<'_>>, decision| {
+        let is_sealed = copy.map_or(seals, |copy| copy.is_sealed);
+        let present = copy.as_ref().and_then(present_as);
         Row {
-            name: file.map_or_else(|| given.clone(), |file| file.name.clone()),
+            name: copy.map_or_else(|| given.clone(), |copy| copy.file.name.clone()),
             id: Some(backup.id.clone()),
             backup: Some(backup.clone()),
-            file: file.map(|file| file.metadata.clone()),
-            verified_at: is_present.map(|known| known.verified_at),
+            file: copy.map(|copy| copy.file.metadata.clone()),
+            is_beside: false,
+            sealed: is_sealed.then(|| world.sealed(copy.as_ref().and_then(verified_as))),
+            verified_at: present.map(|known| known.verified_at),
             decision,
         }
     };
-    let others = |decision| {
-        let others = files
-            .iter()
-            .copied()
-            .filter(move |&other| Some(other) != file);
-        others.map(move |other| row(Some(other), decision))
+    let decision = match copy {
+        _ if !backup.finished => match copy {
+            Some(_) => Decision::Keep(Reason::Unfinished),
+            None => Decision::Wait,
+        },
+        None if is_refused(world, &backup.id) => Decision::Refuse,
+        None => Decision::Upload,
+        Some(copy) => decided(world, backup, copy, verified_as(&copy)),
     };
-    if !backup.finished {
-        let decision = Decision::Keep(Reason::Unfinished);
-        let first = row(file, file.map_or(Decision::Wait, |_| decision));
-        return std::iter::once(first).chain(others(decision)).collect();
-    }
-    let decision = match (file, known) {
-        (None, _) if is_refused(world, &backup.id) => Decision::Refuse,
-        (None, _) => Decision::Upload,
-        (Some(file), Some(known)) if is_known(file) => {
-            if known.version == backup.version {
-                Decision::Mirrored
-            } else {
-                replace_or_compare(backup, &file.metadata, Provenance::Outdated)
-            }
+    let first = row(copy, decision);
+    let is_sealed_well =
+        decision == Decision::Mirrored && first.sealed.is_some_and(|sealed| !sealed.is_to_others);
+    let others = copies.iter().filter(|&&other| Some(other) != copy);
+    let others = others.map(|other| {
+        let decision = match (seals, other.is_sealed) {
+            _ if !backup.finished => Decision::Keep(Reason::Unfinished),
+            (true, true) | (false, false) => Decision::Keep(Reason::Duplicate),
+            (false, true) => Decision::Keep(Reason::SealedEarlier),
+            (true, false) if !is_sealed_well => Decision::Keep(Reason::NotSealedYet),
+            (true, false) if !world.is_key_proved => Decision::Keep(Reason::KeyNotProved),
+            (true, false) => match (verified_as(other), world.record(&backup.id, false)) {
+                (Some(known), _) => superseded(world, known, backup, first.verified_at),
+                (None, Some(_)) => Decision::Keep(Reason::Strange),
+                (None, None) => Decision::Compare(Provenance::Unsealed),
+            },
+        };
+        Row {
+            is_beside: true,
+            ..row(Some(*other), decision)
         }
-        (Some(file), Some(_)) => replace_or_compare(backup, &file.metadata, Provenance::Changed),
-        (Some(file), None) => replace_or_compare(backup, &file.metadata, Provenance::Unknown),
-    };
-    let duplicate = Decision::Keep(Reason::Duplicate);
-    std::iter::once(row(file, decision))
-        .chain(others(duplicate))
-        .collect()
+    });
+    let others: Vec<Row> = others.collect();
+    std::iter::once(first).chain(others).collect()
 }
 
-/// A file of another length differs from its backup; for one of the same, the source is read.
-fn replace_or_compare(backup: &Backup, file: &FileMetadata, provenance: Provenance) -> Decision {
+/// What happens to the file that stands for a finished backup; `known` if it is the one that was verified.
+fn decided(
+    world: &World<'_>,
+    backup: &Backup,
+    copy: Copy<'_>,
+    known: Option<&Mirrored>,
+) -> Decision {
+    let file = &copy.file.metadata;
+    match known {
+        Some(known) if known.version != backup.version => {
+            replace_or_compare(backup, known.of_backup().bytes, Provenance::Outdated)
+        }
+        Some(known) => {
+            let is_to_others = world.sealed(Some(known)).is_to_others;
+            // A key that nobody may have is no reason to replace what somebody can open.
+            if is_to_others && world.is_key_proved {
+                Decision::Replace(Provenance::OtherRecipients)
+            } else {
+                Decision::Mirrored
+            }
+        }
+        None => {
+            let is_met = world.record(&backup.id, copy.is_sealed).is_some();
+            let provenance = match is_met {
+                true => Provenance::Changed,
+                false => Provenance::Unknown,
+            };
+            // What is in a sealed file cannot be seen here.
+            match copy.is_sealed {
+                true => Decision::Replace(provenance),
+                false => replace_or_compare(backup, file.size, provenance),
+            }
+        }
+    }
+}
+
+/// What happens to a verified file that is not sealed, now that a sealed one was verified at this time: it goes, unless it
+/// is an earlier version, which stays as long as a replaced one.
+fn superseded(
+    world: &World<'_>,
+    known: &Mirrored,
+    backup: &Backup,
+    sealed_at: Option<DateTime<Utc>>,
+) -> Decision {
+    let until = retained_until(sealed_at.unwrap_or(world.now), world.keep_deleted_days);
+    if known.version != backup.version && until > world.now {
+        Decision::Keep(Reason::RetainedUntil(until))
+    } else {
+        Decision::Supersede
+    }
+}
+
+/// A copy of another length differs from its backup; for one of the same, the source is read.
+fn replace_or_compare(backup: &Backup, bytes: u64, provenance: Provenance) -> Decision {
     match backup.version {
-        Some(version) if version.bytes != file.size => Decision::Replace(provenance),
+        Some(version) if version.bytes != bytes => Decision::Replace(provenance),
         _ => Decision::Compare(provenance),
     }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use super::names::Naming;
 use super::plan::{Plan, World};
+use crate::age::Recipients;
 use crate::clock;
 use crate::dropbox::files::{Depth, Listed};
 use crate::dropbox::users::Space;
@@ -115,10 +116,13 @@ pub fn plan(
 ) -> Plan {
     // What was seen in one source's list says nothing about what another one lacks or still has.
     let of_another_source = Memory::default();
+    let proofs = memory;
     let memory = match memory.origin == listing.origin {
         true => memory,
         false => &of_another_source,
     };
+    let recipients = settings.encrypt_to.as_ref().map(Recipients::fingerprint);
+    let is_key_proved = recipients.as_deref().is_some_and(|to| proofs.is_proved(to));
     Plan::new(&World {
         listing,
         files: &mirrored.files,
@@ -126,6 +130,9 @@ pub fn plan(
         on_hold: &memory.on_hold,
         agreed: &memory.agreed,
         mirrored: &memory.mirrored,
+        unsealed: &memory.unsealed,
+        recipients: recipients.as_deref(),
+        is_key_proved,
         pending: &memory.pending,
         refused: &memory.refused,
         confirm_cleanup: settings.confirm_cleanup && !memory.tick_is_used,

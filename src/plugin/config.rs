@@ -8,6 +8,7 @@ use url::Url;
 
 use super::HOST_FILE_BYTES_MAX;
 use super::atomic::Replacement;
+use crate::age::{self, Recipients};
 use crate::secret::Secret;
 
 /// Everything the admin can set, validated. Absent, `null`, empty and blank are the same: `None`.
@@ -39,6 +40,10 @@ pub struct Settings {
     pub healthcheck_url: Option<Secret>,
     /// `backupDirectory`: a folder of backup files, mirrored instead of UISP's backups.
     pub backup_directory: Option<PathBuf>,
+    /// `encryptTo`: whom everything is sealed to that is sent.
+    pub encrypt_to: Option<Recipients>,
+    /// `encryptionProof`: the word that the admin has read with the secret key.
+    pub encryption_proof: Option<Secret>,
 }
 
 /// Bytes per second of one Mbit/s.
@@ -140,6 +145,8 @@ pub fn settings(values: Map<String, Value>) -> (Settings, Vec<Problem>) {
         create_backup: fields.checkbox("createBackup"),
         healthcheck_url: fields.web_address("healthcheckUrl"),
         backup_directory: fields.directory("backupDirectory"),
+        encrypt_to: fields.recipients("encryptTo"),
+        encryption_proof: secret(fields.text("encryptionProof")),
     };
     (settings, fields.problems)
 }
@@ -163,6 +170,10 @@ pub enum Change<'a> {
     AppKey(&'a str),
     /// The clean-up was done: untick the box.
     CleanupDone,
+    /// The word was the right one: empty its field.
+    ProofGiven,
+    /// A secret key was pasted: a comment takes its place, so that nothing is sent unsealed because of an empty field.
+    IdentityRemoved,
 }
 
 /// Re-reads the file, changes the plugin's own keys and replaces the file atomically. All other
@@ -215,8 +226,36 @@ impl Change<'_> {
             Self::CleanupDone => {
                 values.insert("confirmCleanup".into(), Value::Bool(false));
             }
+            Self::ProofGiven => {
+                values.insert("encryptionProof".into(), Value::Null);
+            }
+            Self::IdentityRemoved => {
+                for value in values.values_mut() {
+                    let cleaned = value.as_str().and_then(age::without_identities);
+                    if let Some(cleaned) = cleaned {
+                        *value = Value::String(cleaned);
+                    }
+                }
+            }
         }
     }
+}
+
+/// Takes secret keys of age out of the file, whatever field they were pasted into: the host shows and backs up what is in it.
+/// Returns whether there were any.
+///
+/// # Errors
+/// [`Error`] if the file cannot be changed; one that cannot be read is for others to tell of.
+pub fn remove_identities(path: &Path) -> Result<bool, Error> {
+    let Ok(values) = read(path) else {
+        return Ok(false);
+    };
+    let mut texts = values.values().filter_map(Value::as_str);
+    let has_any = texts.any(|text| age::without_identities(text).is_some());
+    if has_any {
+        change(path, &Change::IdentityRemoved)?;
+    }
+    Ok(has_any)
 }
 
 /// Writes, beside the file, as much as a change may take: shows, before a single-use code is spent,
@@ -289,8 +328,18 @@ impl Fields {
         });
     }
 
-    /// Trimmed text; numbers and truth values count as their text.
+    /// Trimmed text of one line; numbers and truth values count as their text.
     fn text(&mut self, key: &str) -> Option<String> {
+        let text = self.lines(key)?;
+        if text.chars().any(char::is_control) {
+            self.wrong(key, "one line of text", "a line break or control character");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Trimmed text.
+    fn lines(&mut self, key: &str) -> Option<String> {
         let text = match self.values.get(key)? {
             Value::Null => return None,
             Value::String(text) => text.clone(),
@@ -303,11 +352,20 @@ impl Fields {
             }
         };
         let text = text.trim();
-        if text.chars().any(char::is_control) {
-            self.wrong(key, "one line of text", "a line break or control character");
-            return None;
-        }
         (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Public keys of age.
+    fn recipients(&mut self, key: &str) -> Option<Recipients> {
+        let text = self.lines(key)?;
+        Recipients::parse(&text).unwrap_or_else(|problems| {
+            for problem in problems {
+                let expected =
+                    "public keys of age (age1...), separated by spaces, commas or lines, or empty";
+                self.wrong(key, expected, &format!("something else: {problem}"));
+            }
+            None
+        })
     }
 
     /// A checkbox; the host has written `true`, and in older versions `"1"`.

@@ -8,6 +8,7 @@ use super::outcome::Outcome;
 use super::store_late;
 use chrono::TimeDelta;
 
+use crate::age::{self, Recipients};
 use crate::backup_id::BackupId;
 use crate::clock::{self, Stop};
 use crate::dropbox::users::Space;
@@ -22,10 +23,11 @@ use crate::open;
 use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::record::{self, Lists, Record};
+use crate::secret::Secret;
 use crate::setup::stage::{Stage, stage};
 use crate::setup::{NotAuthorized, Setup};
 use crate::source::{self, Backup, Kind, Source};
-use crate::state::State;
+use crate::state::{Proof, State};
 use crate::text;
 use crate::zone::Zone;
 
@@ -149,6 +151,8 @@ impl Run<'_> {
         let memory = &mut self.state.memory;
         memory.tick_is_used &= settings.confirm_cleanup;
         memory.begin_with(&listing.origin);
+        self.ask_for_proof();
+        let memory = &mut self.state.memory;
         let plan = survey::plan(&listing, &mirrored, memory, settings, zone);
         if settings.confirm_cleanup {
             self.note_agreement(&plan);
@@ -166,6 +170,7 @@ impl Run<'_> {
             record: self.record,
             findings,
             folder: &settings.mirror_folder,
+            recipients: settings.encrypt_to.as_ref(),
             lanes: transfer::lanes(settings.upload_bytes_per_second),
             keep_replaced_days: settings.keep_deleted_days,
             machine,
@@ -200,6 +205,37 @@ impl Run<'_> {
             (agreed, Ok(())) => table::agreed(&text::count(agreed, "backup")),
         };
         self.findings.add(finding);
+    }
+
+    /// Asks the owner to show that what is sealed can be opened, until they have done so for the present recipients.
+    fn ask_for_proof(&mut self) {
+        let (settings, memory) = (self.settings, &mut self.state.memory);
+        let Some(recipients) = &settings.encrypt_to else {
+            return;
+        };
+        let fingerprint = recipients.fingerprint();
+        let known = memory.proof.take();
+        let known = known.filter(|proof| proof.recipients == fingerprint);
+        let Some(proof) = known.or_else(|| proof(recipients)) else {
+            return;
+        };
+        let proof = memory.proof.insert(proof);
+        let given = settings.encryption_proof.as_ref();
+        if let Some(given) = given {
+            if given.is_same_word(&proof.word) {
+                proof.is_given = true;
+                let emptied = config::change(&self.folder.config(), &Change::ProofGiven);
+                self.findings.add(match emptied {
+                    Ok(()) => table::key_proved(),
+                    Err(error) => table::proof_not_emptied().after(&from::configuration(&error)),
+                });
+            } else {
+                self.findings.add(table::wrong_proof());
+            }
+        }
+        if !proof.is_given {
+            self.findings.add(table::prove_key(&proof_command(proof)));
+        }
     }
 
     /// Has the source make a fresh backup, unless there is still work that was begun: a backup that is made in
@@ -255,6 +291,26 @@ impl Run<'_> {
         zone
     }
 }
+
+/// A word that only the owner of the secret key can read; none where nothing can be sealed, which the uploads tell of.
+fn proof(recipients: &Recipients) -> Option<Proof> {
+    let letters = |_| fastrand::char('a'..='z');
+    let word: String = (0..PROOF_LETTERS).map(letters).collect();
+    Some(Proof {
+        recipients: recipients.fingerprint(),
+        sealed: age::sealed_text(&format!("{word}\n"), recipients).ok()?,
+        word: Secret::new(word),
+        is_given: false,
+    })
+}
+
+/// Prints the word where the secret key is.
+fn proof_command(proof: &Proof) -> String {
+    format!("echo {} | base64 -d | age -d -i key.txt", proof.sealed)
+}
+
+/// Long enough that nobody guesses it.
+const PROOF_LETTERS: usize = 10;
 
 /// A short stand-in for an id, where being wrong costs nothing.
 fn mark(id: &BackupId) -> u64 {

@@ -189,6 +189,11 @@ impl Monitor {
 
 /// The configuration, or `None` with a finding for everything that is wrong with it.
 fn load_settings(folder: &PluginFolder, findings: &Findings) -> Option<Settings> {
+    match config::remove_identities(&folder.config()) {
+        Ok(false) => {}
+        Ok(true) => findings.add(table::identity_removed()),
+        Err(error) => findings.add(table::identity_stays().after(&from::configuration(&error))),
+    }
     let settings = config::load(&folder.config());
     findings.accept(settings.map_err(|error| from::configuration(&error)))
 }

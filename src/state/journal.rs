@@ -2,10 +2,13 @@
 //! `data/transfers/`.
 //!
 //! The first line names the upload session; each further line is a block that Dropbox holds, the word that the
-//! session is complete, or one that its commit has failed. Lines are appended by single writes and never synced: after a
+//! session is complete, or one that its commit has failed. Lines are appended by single writes and not synced: after a
 //! power cut the file may lack its end, which costs sending some blocks again and nothing else,
 //! because the content hash of the committed file is compared in any case. A journal takes 72 bytes
 //! for every 4 MiB.
+//!
+//! For a sealed upload the first line also holds the key, and each block is announced by a synced line of its own before it
+//! is sent: of what was sent under a key, nothing else may ever be sent under it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -18,6 +21,8 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::Inside;
+use crate::age::Seal;
 use crate::backup_id::{BackupId, Version};
 use crate::clock;
 use crate::dropbox::content_hash::{BlockHash, ContentHash, Digested};
@@ -51,12 +56,23 @@ pub struct Journal {
 pub struct Unfinished {
     /// The upload session.
     pub session_id: String,
-    /// Blocks that Dropbox holds, by their index.
-    pub blocks: BTreeMap<u64, BlockHash>,
-    /// Set if the session is closed and holds everything.
-    pub complete: Option<Digested>,
+    /// What it is sealed with.
+    pub seal: Option<Seal>,
+    /// Blocks that were sent, by their index.
+    pub blocks: BTreeMap<u64, Sent>,
+    /// Set if the session is closed and holds everything: that, and what is inside if it is sealed.
+    pub complete: Option<(Digested, Option<Inside>)>,
     /// Runs in which the session was complete and could not be made a file.
     pub failed_commits: u32,
+}
+
+/// A block that was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Whether Dropbox has confirmed that it holds it.
+    pub is_held: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,6 +83,8 @@ struct Head {
     /// What the session holds a part of, where backups have versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     backup: Option<Version>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seal: Option<Seal>,
 }
 
 impl Journals {
@@ -89,12 +107,19 @@ impl Journals {
     /// Begins a journal for a session that was just started for this version of a backup, in place of
     /// an older one. An upload goes on without a journal that cannot be written; only carrying it on
     /// is lost.
-    pub fn begin(&self, id: &BackupId, version: Option<Version>, session_id: &str) -> Journal {
+    pub fn begin(
+        &self,
+        id: &BackupId,
+        version: Option<Version>,
+        seal: Option<&Seal>,
+        session_id: &str,
+    ) -> Journal {
         let head = Head {
             version: VERSION,
             session_id: session_id.to_owned(),
             started_at: clock::now(),
             backup: version,
+            seal: seal.cloned(),
         };
         let begun = || {
             let name = file_name(id);
@@ -132,8 +157,14 @@ impl Journals {
         kept(opened)
     }
 
-    /// What an earlier run has left of the upload of this version, if Dropbox can still have it.
-    pub fn unfinished(&self, id: &BackupId, version: Option<Version>) -> Option<Unfinished> {
+    /// What an earlier run has left of the upload of this version, sealed to these recipients or to none, if Dropbox
+    /// can still have it.
+    pub fn unfinished(
+        &self,
+        id: &BackupId,
+        version: Option<Version>,
+        recipients: Option<&str>,
+    ) -> Option<Unfinished> {
         let name = file_name(id);
         let file = self.open().ok()?.file(name.as_ref(), Access::Read).ok()?;
         if file.metadata().ok()?.len() > BYTES_MAX {
@@ -141,7 +172,9 @@ impl Journals {
         }
         let mut content = Vec::new();
         file.take(BYTES_MAX).read_to_end(&mut content).ok()?;
-        parse(&String::from_utf8_lossy(&content), version, clock::now())
+        let found = parse(&String::from_utf8_lossy(&content), version, clock::now())?;
+        let sealed_to = found.seal.as_ref().map(|seal| seal.recipients.as_str());
+        (sealed_to == recipients).then_some(found)
     }
 
     /// Forgets an upload: it is committed, or starts from its beginning.
@@ -197,17 +230,41 @@ fn kept(file: io::Result<File>) -> Journal {
 }
 
 impl Journal {
+    /// Announces a block of a sealed upload, on disk, before it is sent. If that cannot be written, the journal is emptied,
+    /// so that nothing is ever sent again under its key.
+    ///
+    /// # Errors
+    /// If even that fails: the block must not be sent.
+    pub fn announce_block(&self, index: u64, hash: &BlockHash) -> io::Result<()> {
+        let line = format!("sends {index} {}\n", ContentHash::from_bytes(*hash));
+        let mut kept = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(file) = kept.as_mut() else {
+            return Ok(());
+        };
+        let announced = file
+            .write_all(line.as_bytes())
+            .and_then(|()| file.sync_data());
+        if let Err(error) = announced {
+            log::debug!("An upload cannot be carried on if it is interrupted: {error}");
+            file.set_len(0)?;
+            file.sync_data()?;
+            *kept = None;
+        }
+        Ok(())
+    }
+
     /// Notes a block that Dropbox holds.
     pub fn note_block(&self, index: u64, hash: &BlockHash) {
         self.append(&format!("{index} {}\n", ContentHash::from_bytes(*hash)));
     }
 
     /// Notes that the session is closed and holds everything, and closes the journal.
-    pub fn note_complete(&self, digested: Digested) {
-        self.append(&format!(
-            "complete {} {}\n",
-            digested.bytes, digested.content_hash
-        ));
+    pub fn note_complete(&self, digested: Digested, inside: Option<&Inside>) {
+        let mut line = format!("complete {} {}", digested.bytes, digested.content_hash);
+        if let Some(inside) = inside {
+            line.push_str(&format!(" {} {}", inside.bytes, inside.content_hash));
+        }
+        self.append(&format!("{line}\n"));
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -240,36 +297,64 @@ pub fn parse(text: &str, version: Option<Version>, now: DateTime<Utc>) -> Option
     }
     let mut unfinished = Unfinished {
         session_id: head.session_id,
+        seal: head.seal,
         blocks: BTreeMap::new(),
         complete: None,
         failed_commits: 0,
     };
     for line in lines {
-        let mut words = line.split(' ');
-        let (first, second, third) = (words.next()?, words.next(), words.next());
-        match (first, second, third) {
-            ("complete", Some(bytes), Some(hash)) => {
-                let (Ok(bytes), Ok(content_hash)) = (bytes.parse(), hash.to_owned().try_into())
-                else {
-                    break;
-                };
-                unfinished.complete = Some(Digested {
-                    bytes,
-                    content_hash,
-                });
+        if unfinished.note(line).is_none() {
+            // What cannot be read may have announced something.
+            if unfinished.seal.is_some() {
+                return None;
             }
-            ("failed", None, None) => unfinished.failed_commits += 1,
-            (index, Some(hash), None) => {
-                let (Ok(index), Ok(hash)) = (index.parse(), ContentHash::try_from(hash.to_owned()))
-                else {
-                    break;
-                };
-                unfinished.blocks.insert(index, hash.into_bytes());
-            }
-            _ => break,
+            break;
         }
     }
     Some(unfinished)
+}
+
+impl Unfinished {
+    /// Takes in a line of the journal; `None` if it cannot be understood.
+    fn note(&mut self, line: &str) -> Option<()> {
+        let hash = |text: &str| ContentHash::try_from(text.to_owned()).ok();
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["complete", bytes, content_hash, ref inside @ ..] => {
+                let stored = Digested {
+                    bytes: bytes.parse().ok()?,
+                    content_hash: hash(content_hash)?,
+                };
+                let inside = match (&self.seal, inside) {
+                    (None, []) => None,
+                    (Some(seal), [bytes, content_hash]) => Some(Inside {
+                        bytes: bytes.parse().ok()?,
+                        content_hash: hash(content_hash)?,
+                        recipients: seal.recipients.clone(),
+                    }),
+                    _ => return None,
+                };
+                self.complete = Some((stored, inside));
+            }
+            ["failed"] => self.failed_commits += 1,
+            ["sends", index, block] => {
+                let sent = Sent {
+                    hash: hash(block)?.into_bytes(),
+                    is_held: false,
+                };
+                self.blocks.insert(index.parse().ok()?, sent);
+            }
+            [index, block] => {
+                let sent = Sent {
+                    hash: hash(block)?.into_bytes(),
+                    is_held: true,
+                };
+                self.blocks.insert(index.parse().ok()?, sent);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 #[cfg(test)]
@@ -287,29 +372,33 @@ mod tests {
     fn what_was_noted_is_found_by_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
         let journals = Journals::new(folder.path().join("transfers"));
-        assert_eq!(journals.unfinished(&id(), None), None);
-        let journal = journals.begin(&id(), None, "pid_upload_session:x");
+        assert_eq!(journals.unfinished(&id(), None, None), None);
+        let journal = journals.begin(&id(), None, None, "pid_upload_session:x");
         journal.note_block(1, &block_hash(b"b"));
         journals.resume(&id()).note_block(0, &block_hash(b"a"));
-        let unfinished = journals.unfinished(&id(), None).unwrap();
+        let unfinished = journals.unfinished(&id(), None, None).unwrap();
         assert_eq!(unfinished.session_id, "pid_upload_session:x");
-        let expected = [(0, block_hash(b"a")), (1, block_hash(b"b"))];
+        let held = |hash| Sent {
+            hash,
+            is_held: true,
+        };
+        let expected = [(0, held(block_hash(b"a"))), (1, held(block_hash(b"b")))];
         assert_eq!(unfinished.blocks, BTreeMap::from(expected));
         assert_eq!(unfinished.complete, None);
         let digested = Digested {
             bytes: 2,
             content_hash: ContentHash::of(b"ab"),
         };
-        journal.note_complete(digested);
+        journal.note_complete(digested, None);
         assert_eq!(
-            journals.unfinished(&id(), None).unwrap().complete,
-            Some(digested)
+            journals.unfinished(&id(), None, None).unwrap().complete,
+            Some((digested, None))
         );
         journals.resume(&id()).note_failed_commit();
         journals.resume(&id()).note_failed_commit();
-        let unfinished = journals.unfinished(&id(), None).unwrap();
+        let unfinished = journals.unfinished(&id(), None, None).unwrap();
         assert_eq!(unfinished.failed_commits, 2);
-        assert_eq!(unfinished.complete, Some(digested));
+        assert_eq!(unfinished.complete, Some((digested, None)));
         journals.retain([]);
         assert!(!folder.path().join("transfers").exists());
     }
@@ -328,12 +417,12 @@ mod tests {
                 inode: 1,
             })
         };
-        journals.begin(&id, version(1), "pid_upload_session:x");
-        assert!(journals.unfinished(&id, version(1)).is_some());
-        assert_eq!(journals.unfinished(&id, version(2)), None);
-        assert_eq!(journals.unfinished(&id, None), None);
+        journals.begin(&id, version(1), None, "pid_upload_session:x");
+        assert!(journals.unfinished(&id, version(1), None).is_some());
+        assert_eq!(journals.unfinished(&id, version(2), None), None);
+        assert_eq!(journals.unfinished(&id, None, None), None);
         journals.retain([&id]);
-        assert!(journals.unfinished(&id, version(1)).is_some());
+        assert!(journals.unfinished(&id, version(1), None).is_some());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup_id::{BackupId, Version};
 use crate::clock;
-use crate::dropbox::content_hash::{BlockHash, BlockHasher, ContentHash};
+use crate::dropbox::content_hash::{BlockHash, BlockHasher, ContentHash, Digested};
 use crate::plugin::own::Folder;
 use crate::plugin::{self, atomic};
 use crate::secret::Secret;
@@ -54,6 +54,12 @@ pub struct Memory {
     pub refused: BTreeMap<BackupId, DateTime<Utc>>,
     /// What is known to be in Dropbox, verified against the source.
     pub mirrored: BTreeMap<BackupId, Mirrored>,
+    /// What was known of copies that are not sealed, since sealed ones have taken their place.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub unsealed: BTreeMap<BackupId, Mirrored>,
+    /// Whether the owner can open what is sealed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
     /// Dropbox said that the authorization does not let the plugin know the space.
     pub space_is_unknowable: bool,
     /// How many times in a row the plugin itself has asked for the next run.
@@ -90,20 +96,73 @@ pub struct Pending {
     pub same_since: DateTime<Utc>,
 }
 
+/// A word that only the owner of the key can read: copies that are not sealed stay until it was given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// Fingerprint of the recipients that it was sealed to.
+    pub recipients: String,
+    /// The word.
+    pub word: Secret,
+    /// The word, sealed, in base64.
+    pub sealed: String,
+    /// Whether it was given back.
+    pub is_given: bool,
+}
+
 /// A file in Dropbox that was found equal to its backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mirrored {
     /// Version of the file.
     pub rev: String,
-    /// Hash of the backup, and of the file.
+    /// Hash of the file, and of the backup unless the file is sealed.
     pub content_hash: ContentHash,
-    /// Length in bytes.
+    /// The file's length in bytes.
     pub bytes: u64,
     /// When they were compared.
     pub verified_at: DateTime<Utc>,
     /// Which version of the backup it was, where backups have versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<Version>,
+    /// What is in the file, where it is sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inside: Option<Inside>,
+}
+
+/// What is in a sealed file, and who can open it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inside {
+    /// Hash of the backup.
+    pub content_hash: ContentHash,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Fingerprint of the recipients.
+    pub recipients: String,
+}
+
+/// What is known of a backup's file in Dropbox: of the sealed one, or of the one that is not.
+pub fn known<'a>(
+    mirrored: &'a BTreeMap<BackupId, Mirrored>,
+    unsealed: &'a BTreeMap<BackupId, Mirrored>,
+    id: &BackupId,
+    is_sealed: bool,
+) -> Option<&'a Mirrored> {
+    let known = mirrored.get(id);
+    let known = known.filter(|known| known.inside.is_some() == is_sealed);
+    known.or_else(|| unsealed.get(id).filter(|_| !is_sealed))
+}
+
+impl Mirrored {
+    /// Length and hash of the backup.
+    pub fn of_backup(&self) -> Digested {
+        let (bytes, content_hash) = match &self.inside {
+            Some(inside) => (inside.bytes, inside.content_hash),
+            None => (self.bytes, self.content_hash),
+        };
+        Digested {
+            bytes,
+            content_hash,
+        }
+    }
 }
 
 /// Why there is no memory to read although there is a file.
@@ -242,7 +301,14 @@ impl Memory {
             self.pending.clear();
             self.refused.clear();
             self.mirrored.clear();
+            self.unsealed.clear();
         }
+    }
+
+    /// Whether the owner has shown that what is sealed to these recipients can be opened.
+    pub fn is_proved(&self, recipients: &str) -> bool {
+        let proof = self.proof.as_ref();
+        proof.is_some_and(|proof| proof.is_given && proof.recipients == recipients)
     }
 
     /// The host's timezone, or UTC until it is known.

@@ -25,6 +25,7 @@ mod mirroring;
 mod model;
 mod page;
 mod resuming;
+mod sealed;
 mod secrets;
 mod setup;
 mod support;

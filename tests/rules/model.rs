@@ -534,6 +534,9 @@ impl History {
             pending: &plugin.pending,
             refused: &BTreeMap::new(),
             mirrored: &plugin.mirrored,
+            unsealed: &BTreeMap::new(),
+            recipients: None,
+            is_key_proved: false,
             confirm_cleanup: plugin.is_confirmed,
             keep_deleted_days: plugin.keep_deleted_days,
             naming: Naming::Dated(Zone::UTC),
@@ -715,6 +718,7 @@ impl History {
             bytes: 8,
             verified_at: time(self.now),
             version: None,
+            inside: None,
         };
         let content = file.content.to_string();
         let plugin = &mut self.servers[index].plugin;

@@ -222,11 +222,11 @@ proptest! {
         let path = folder.path().join(journal_of("a"));
         fs::create_dir(folder.path().join("transfers")).unwrap();
         fs::write(&path, &bytes).unwrap();
-        let _ = journals.unfinished(&id, None);
+        let _ = journals.unfinished(&id, None, None);
         // Behind a sound first line.
         let head = json!({"version": 1, "session_id": "s", "started_at": Utc::now()});
         fs::write(&path, format!("{head}\n{}\n", lines.join("\n"))).unwrap();
-        if let Some(found) = journals.unfinished(&id, None) {
+        if let Some(found) = journals.unfinished(&id, None, None) {
             prop_assert!(found.blocks.len() <= lines.len());
         }
         journals.retain([]);

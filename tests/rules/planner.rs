@@ -28,6 +28,9 @@ struct Case {
     pending: BTreeMap<BackupId, Pending>,
     refused: BTreeMap<BackupId, DateTime<Utc>>,
     mirrored: BTreeMap<BackupId, Mirrored>,
+    unsealed: BTreeMap<BackupId, Mirrored>,
+    recipients: Option<String>,
+    is_key_proved: bool,
     confirm_cleanup: bool,
     keep_deleted_days: u32,
     naming: Naming,
@@ -76,6 +79,7 @@ fn mirrored() -> Mirrored {
         bytes: 1,
         verified_at: day(-1),
         version: None,
+        inside: None,
     }
 }
 
@@ -94,6 +98,9 @@ impl Case {
             pending: BTreeMap::new(),
             refused: BTreeMap::new(),
             mirrored: ids.iter().map(|text| (id(text), mirrored())).collect(),
+            unsealed: BTreeMap::new(),
+            recipients: None,
+            is_key_proved: false,
             confirm_cleanup: false,
             keep_deleted_days: 0,
             naming: NAMING,
@@ -125,6 +132,9 @@ impl Case {
             pending: &self.pending,
             refused: &self.refused,
             mirrored: &self.mirrored,
+            unsealed: &self.unsealed,
+            recipients: self.recipients.as_deref(),
+            is_key_proved: self.is_key_proved,
             confirm_cleanup: self.confirm_cleanup,
             keep_deleted_days: self.keep_deleted_days,
             naming: self.naming,

@@ -75,6 +75,8 @@ fn listed(day: u32, is_stored: bool) -> Row {
         }),
         id: Some(id),
         file: file().filter(|_| is_stored),
+        is_beside: false,
+        sealed: None,
         verified_at: is_stored.then(|| now() - TimeDelta::hours(5)),
         decision: if is_stored {
             Decision::Mirrored

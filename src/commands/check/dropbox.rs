@@ -126,9 +126,10 @@ impl Permissions<'_> {
             Ok(files) => {
                 // The timezone makes no difference for names that are there already.
                 let naming = survey::naming(self.settings, Zone::UTC);
-                let (own, foreign): (Vec<_>, Vec<_>) = files
-                    .iter()
-                    .partition(|file| naming.recognise(&file.name).is_some());
+                let (own, foreign): (Vec<_>, Vec<_>) = files.iter().partition(|file| {
+                    naming.recognise(&file.name).is_some()
+                        || naming.recognise_sealed(&file.name).is_some()
+                });
                 let (own, foreign) = (text::count(own.len(), "backup"), foreign.len());
                 report.ok(READABLE, &format!("{own} and {foreign} other files in it"))
             }

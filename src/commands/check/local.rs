@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::super::{Call, Failure};
 use super::report::Report;
-use crate::findings::{from, table};
+use crate::age;
+use crate::findings::{advice, from, table};
 use crate::plugin::atomic::Replacement;
 use crate::plugin::config::{self, Settings};
 use crate::state::Memory;
@@ -68,6 +69,33 @@ pub(super) fn check_memory(call: &Call, report: &mut Report) -> Result<(), Failu
         }
         Err(fault) => report.problem(LINK, &from::memory(&call.folder.state(), &fault)),
     }
+}
+
+/// Whether something can be sealed to the recipients, if there are any.
+pub(super) fn check_sealing(
+    call: &Call,
+    settings: &Settings,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    const LINK: &str = "encryption";
+    let Some(recipients) = &settings.encrypt_to else {
+        return Ok(());
+    };
+    if let Err(error) = age::sealed_text("probe", recipients) {
+        let finding = table::broken(error).advised(advice::Advice {
+            meaning: String::new(),
+            remedy: advice::recipients(),
+        });
+        return report.problem(LINK, &finding);
+    }
+    let memory = Memory::read(&call.folder.state()).ok().flatten();
+    let is_proved = memory.is_some_and(|memory| memory.is_proved(&recipients.fingerprint()));
+    let keys = text::count(recipients.count(), "key");
+    let proved = match is_proved {
+        true => "it was shown that the copies can be opened",
+        false => "nobody has shown yet that the copies can be opened; the log of a run says how",
+    };
+    report.ok(LINK, &format!("works, to {keys}; {proved}"))
 }
 
 /// The settings as far as they can be used.

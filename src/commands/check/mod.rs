@@ -14,10 +14,10 @@ use report::Report;
 
 const HELP: &str = "\
 Checks every link of the chain, in order, and names the fix for each that is
-broken: the plugin's folder, its memory and configuration; UISP's address,
-token, list of backups and timezone; Dropbox's servers, the clock, the
-authorization and each permission; whether the mirror folder can be read and
-written; free space.
+broken: the plugin's folder, its memory and configuration, the keys that copies
+are encrypted to; UISP's address, token, list of backups and timezone; Dropbox's
+servers, the clock, the authorization and each permission; whether the mirror
+folder can be read and written; free space.
 
 Usage: backup-sync-dropbox check [--root DIR] [--json]
 
@@ -67,6 +67,7 @@ fn run(call: &Call) -> Result<End, Failure> {
     local::check_folder(call, &mut report)?;
     local::check_memory(call, &mut report)?;
     let settings = local::check_configuration(call, &mut report)?;
+    local::check_sealing(call, &settings, &mut report)?;
     let stop = Stop::within(SOURCE_LIMIT, signalled.clone());
     source::check(call, &settings, &stop, &mut report)?;
     let stop = Stop::within(DROPBOX_LIMIT, signalled);

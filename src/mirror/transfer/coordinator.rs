@@ -31,7 +31,7 @@ struct JobProgress {
     /// Bytes that earlier runs have sent, and the whole length; set for a large backup.
     large: Option<(u64, Option<u64>)>,
     /// Set once a large backup has been read to its end: what closes its session after so many blocks.
-    close: Option<(u64, Work)>,
+    close: Option<(u64, Box<Work>)>,
 }
 
 impl JobProgress {
@@ -40,7 +40,7 @@ impl JobProgress {
     fn close_if_complete(&mut self, queue: &Queue) {
         let appended = self.appended;
         if let Some((_, close)) = self.close.take_if(|(blocks, _)| *blocks == appended) {
-            queue.push_first(close);
+            queue.push_first(*close);
         }
     }
 
@@ -172,7 +172,13 @@ impl<'a> Coordinator<'a> {
     fn note_committed(&mut self, results: Vec<(ReadySession, Result<FileMetadata, Error>)>) {
         self.committing = false;
         let mut stored = Vec::new();
-        for (ReadySession { job, digested, .. }, result) in results {
+        for (ready, result) in results {
+            let ReadySession {
+                job,
+                digested,
+                inside,
+                ..
+            } = ready;
             match result {
                 Ok(file) => {
                     let took = self
@@ -183,6 +189,7 @@ impl<'a> Coordinator<'a> {
                     let fate = Fate::Stored {
                         file,
                         digested,
+                        inside,
                         took,
                     };
                     self.settle(job, fate);

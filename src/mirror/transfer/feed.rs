@@ -6,11 +6,13 @@ use std::sync::atomic::Ordering;
 
 use super::lane::{Block, ReadySession, Session, Work};
 use super::reader::BackupReader;
+use super::sealing::Sealing;
 use super::{Error, Event, Job, News, Pass, SMALL_BLOCKS};
+use crate::age::{Recipients, Seal};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
 use crate::findings::table;
 use crate::source;
-use crate::state::journal::{Journal, Unfinished};
+use crate::state::journal::{Journal, Sent, Unfinished};
 use crate::text;
 
 /// A session whose commit has failed in so many runs is given up for a new one.
@@ -36,7 +38,11 @@ impl Pass<'_> {
     /// Reads a job's backup, or what earlier runs have left of it, and hands its content to the lanes.
     fn read(&self, job: usize, tell: &dyn Fn(News)) -> Result<(), Error> {
         let Job { backup, name, .. } = &self.jobs[job];
-        match self.journals.unfinished(&backup.id, backup.version) {
+        let recipients = self.recipients.map(Recipients::fingerprint);
+        match self
+            .journals
+            .unfinished(&backup.id, backup.version, recipients.as_deref())
+        {
             Some(unfinished) if unfinished.failed_commits >= FAILED_COMMITS_MAX => {
                 let cause = format!("Dropbox failed to store it in {FAILED_COMMITS_MAX} runs");
                 table::begun_again(name).because(&cause).log();
@@ -64,30 +70,44 @@ impl Pass<'_> {
             id: unfinished.session_id,
             journal,
         });
-        if let Some(digested) = unfinished.complete {
+        if let Some((digested, inside)) = unfinished.complete {
             table::sent_before(name).log();
             tell(News::Ready(ReadySession {
                 job,
                 session,
                 digested,
+                inside,
             }));
             return Ok(());
         }
+        let sealing = Sealing::new(self.source, unfinished.seal)?;
         let known = unfinished.blocks;
-        let mut in_a_row: Vec<BlockHash> = (0..)
-            .map_while(|index| known.get(&index).copied())
-            .collect();
-        // The last one is read again: it tells whether the backup is still the same.
-        in_a_row.pop();
-        let held = text::bytes((known.len() * BLOCK_BYTES) as u64);
-        let mut reader = BackupReader::resume(self.source, backup, self.stop, in_a_row)?;
+        let mut in_a_row: Vec<BlockHash> = Vec::new();
+        if sealing.seal().is_none() {
+            in_a_row.extend((0..).map_while(|index| known.get(&index).map(|sent| sent.hash)));
+            // The last one is read again: it tells whether the backup is still the same.
+            in_a_row.pop();
+        }
+        let held = text::bytes(held_bytes(&known));
+        let mut reader = BackupReader::resume(&sealing, backup, self.stop, in_a_row)?;
         table::carried_on(name, &held).log();
-        self.send_blocks(job, session, &mut reader, Vec::new(), &known, tell)
+        self.send_blocks(
+            job,
+            session,
+            &sealing,
+            &mut reader,
+            Vec::new(),
+            &known,
+            tell,
+        )
     }
 
     fn send_whole(&self, job: usize, tell: &dyn Fn(News)) -> Result<(), Error> {
         let backup = &self.jobs[job].backup;
-        let mut reader = BackupReader::open(self.source, backup, self.stop)?;
+        // A new key each time: what is read may be another content than before.
+        let seal = self.recipients.map(Seal::new).transpose()?;
+        let sealing = Sealing::new(self.source, seal)?;
+        let mut reader = BackupReader::open(&sealing, backup, self.stop)?;
         let mut first = Vec::new();
         while first.len() <= SMALL_BLOCKS
             && let Some(block) = self.next_block(&mut reader)?
@@ -99,35 +119,45 @@ impl Pass<'_> {
                 job,
                 blocks: first,
                 digested: reader.digested(),
+                seal: sealing.seal().cloned(),
+                inside: sealing.inside(),
             });
             return Ok(());
         }
         let id = self.dropbox.start_concurrent_session()?;
-        let journal = self.journals.begin(&backup.id, backup.version, &id);
+        let journal = self
+            .journals
+            .begin(&backup.id, backup.version, sealing.seal(), &id);
         let session = Arc::new(Session { id, journal });
-        self.send_blocks(job, session, &mut reader, first, &BTreeMap::new(), tell)
+        let nothing = BTreeMap::new();
+        self.send_blocks(job, session, &sealing, &mut reader, first, &nothing, tell)
     }
 
     /// Hands the blocks of a large backup to the lanes: those in `first`, then those still to be
     /// read, except those that Dropbox holds already.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "each is a part of one upload that the two callers have at hand"
+    )]
     fn send_blocks(
         &self,
         job: usize,
         session: Arc<Session>,
+        sealing: &Sealing<'_>,
         reader: &mut BackupReader<'_>,
         first: Vec<Block>,
-        known: &BTreeMap<u64, BlockHash>,
+        known: &BTreeMap<u64, Sent>,
         tell: &dyn Fn(News),
     ) -> Result<(), Error> {
         tell(News::Large {
-            held: (known.len() * BLOCK_BYTES) as u64,
+            held: held_bytes(known),
             length: reader.length(),
         });
         let mut index = (reader.hashes().len() - first.len()) as u64;
         let mut first = first.into_iter();
         let mut blocks = 0;
         let mut tail = None;
-        loop {
+        while tail.is_none() {
             let next = match first.next() {
                 Some(block) => Some(block),
                 None => self.next_block(reader)?,
@@ -136,33 +166,33 @@ impl Pass<'_> {
             if self.queue.has_abandoned(job) {
                 return Ok(());
             }
-            if block.bytes.len() < BLOCK_BYTES {
-                tail = Some(block);
-                break;
-            }
             let hash = usize::try_from(index)
                 .ok()
-                .and_then(|index| reader.hashes().get(index));
-            match (known.get(&index), hash) {
-                (_, None) => return Err(source::Error::OtherContent.into()),
-                (Some(known), Some(hash)) if known != hash => {
-                    return Err(source::Error::OtherContent.into());
-                }
-                (Some(_), _) => {}
-                (None, Some(&hash)) => {
-                    blocks += 1;
-                    self.queue.push(Work::Append {
-                        job,
-                        session: Arc::clone(&session),
-                        index,
-                        hash,
-                        block,
-                    });
-                }
+                .and_then(|index| reader.hashes().get(index).copied());
+            let hash = hash.ok_or(source::Error::OtherContent)?;
+            let sent = known.get(&index);
+            if sent.is_some_and(|sent| sent.hash != hash) {
+                return Err(source::Error::OtherContent.into());
+            }
+            if sealing.seal().is_some() && sent.is_none() {
+                let announced = session.journal.announce_block(index, &hash);
+                announced.map_err(Error::Journal)?;
+            }
+            if block.bytes.len() < BLOCK_BYTES {
+                tail = Some(block);
+            } else if !sent.is_some_and(|sent| sent.is_held) {
+                blocks += 1;
+                self.queue.push(Work::Append {
+                    job,
+                    session: Arc::clone(&session),
+                    index,
+                    hash,
+                    block,
+                });
             }
             index += 1;
         }
-        // Dropbox holds whole blocks that this backup no longer has.
+        // Blocks were sent that this backup no longer has.
         if known
             .last_key_value()
             .is_some_and(|(&last, _)| last >= index)
@@ -173,8 +203,9 @@ impl Pass<'_> {
             job,
             session,
             digested: reader.digested(),
+            inside: sealing.inside(),
         };
-        let close = Work::Close { ready, tail };
+        let close = Box::new(Work::Close { ready, tail });
         tell(News::Read { blocks, close });
         Ok(())
     }
@@ -207,4 +238,10 @@ impl Pass<'_> {
         };
         Ok(Some(Block { bytes, lease }))
     }
+}
+
+/// Bytes that Dropbox holds.
+fn held_bytes(known: &BTreeMap<u64, Sent>) -> u64 {
+    let held = known.values().filter(|sent| sent.is_held).count();
+    (held * BLOCK_BYTES) as u64
 }

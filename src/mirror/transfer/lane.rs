@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::budget::Lease;
 use super::{Aftermath, Error, Event, Job, News, Pass};
+use crate::age::Seal;
 use crate::clock::Stopwatch;
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
@@ -12,6 +13,7 @@ use crate::dropbox::files::{Commit, Cursor, FileMetadata, WriteMode};
 use crate::findings::table;
 use crate::http::Body;
 use crate::http::retry::{Retry, Retryable, Tries};
+use crate::state::Inside;
 use crate::state::journal::Journal;
 
 /// How long Dropbox may be at work on a commit whose answer was lost. If the file is not to be seen after that, the
@@ -51,6 +53,8 @@ pub struct ReadySession {
     pub session: Arc<Session>,
     /// What the session should hold.
     pub digested: Digested,
+    /// What is inside of that, if it is sealed.
+    pub inside: Option<Inside>,
 }
 
 /// One thing to do for a lane.
@@ -64,6 +68,10 @@ pub enum Work {
         blocks: Vec<Block>,
         /// Its length and hash.
         digested: Digested,
+        /// What it is sealed with.
+        seal: Option<Seal>,
+        /// What is inside, if it is sealed.
+        inside: Option<Inside>,
     },
     /// Send one whole block of a large backup.
     Append {
@@ -109,17 +117,22 @@ impl Pass<'_> {
                 job,
                 blocks,
                 digested,
+                seal,
+                inside,
             } => {
                 let content: Vec<&[u8]> = blocks.iter().map(|block| &block.bytes[..]).collect();
                 let started = self.dropbox.start_closed_session(&content);
                 let ready = started.map(|id| {
                     let backup = &self.jobs[job].backup;
-                    let journal = self.journals.begin(&backup.id, backup.version, &id);
-                    journal.note_complete(digested);
+                    let journal =
+                        self.journals
+                            .begin(&backup.id, backup.version, seal.as_ref(), &id);
+                    journal.note_complete(digested, inside.as_ref());
                     News::Ready(ReadySession {
                         job,
                         session: Arc::new(Session { id, journal }),
                         digested,
+                        inside,
                     })
                 });
                 (job, ready)
@@ -146,7 +159,8 @@ impl Pass<'_> {
                 let offset = ready.digested.bytes - tail.len() as u64;
                 let closed = self.append(&ready.session.id, offset, true, tail);
                 let closed = closed.map(|()| {
-                    ready.session.journal.note_complete(ready.digested);
+                    let inside = ready.inside.as_ref();
+                    ready.session.journal.note_complete(ready.digested, inside);
                     News::Ready(ready.clone())
                 });
                 (ready.job, closed)

@@ -18,8 +18,10 @@ mod feed;
 mod lane;
 mod queue;
 mod reader;
+mod sealing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -31,11 +33,13 @@ use queue::Queue;
 
 pub use reader::digest;
 
+use crate::age::{CannotSeal, Recipients};
 use crate::clock::{self, Stop};
 use crate::dropbox::content_hash::{BLOCK_BYTES, ContentHash, Digested};
 use crate::dropbox::files::{FileMetadata, WriteMode};
 use crate::dropbox::{self, Conflict, Dropbox};
 use crate::source::{self, Backup, Source};
+use crate::state::Inside;
 use crate::state::journal::Journals;
 use crate::text;
 
@@ -85,6 +89,12 @@ pub enum Error {
     /// Sending failed.
     #[error(transparent)]
     Dropbox(#[from] dropbox::Error),
+    /// It could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] CannotSeal),
+    /// What is about to be sent under a key could not be noted.
+    #[error("the journal of the upload cannot be written ({0})")]
+    Journal(io::Error),
     /// The account is full.
     #[error("there is no room for {}{} ({cause})", text::bytes(*.needed), free_text(*.free))]
     NoSpace {
@@ -203,8 +213,10 @@ pub enum Fate {
     Stored {
         /// The file.
         file: FileMetadata,
-        /// The backup's length and hash.
+        /// The file's length and hash.
         digested: Digested,
+        /// What is in it, if it is sealed.
+        inside: Option<Inside>,
         /// From the first byte read to the commit.
         took: Duration,
     },
@@ -267,7 +279,7 @@ enum News {
         /// Whole blocks that this pass sends and that must have arrived before the session is closed.
         blocks: u64,
         /// What closes it.
-        close: Work,
+        close: Box<Work>,
     },
     /// Dropbox holds one more whole block.
     Appended,
@@ -284,6 +296,8 @@ struct Pass<'a> {
     dropbox: &'a Dropbox,
     stop: &'a Stop,
     journals: &'a Journals,
+    /// Whom everything is sealed to.
+    recipients: Option<&'a Recipients>,
     jobs: &'a [Job],
     queue: Queue,
     budget: Arc<Budget>,
@@ -325,19 +339,36 @@ impl Pass<'_> {
     }
 }
 
+/// From where to where content goes, and how.
+#[derive(Clone, Copy)]
+pub struct Way<'a> {
+    /// Where it is read.
+    pub source: &'a dyn Source,
+    /// Whom it is sealed to, if it is.
+    pub recipients: Option<&'a Recipients>,
+    /// Where it goes.
+    pub dropbox: &'a Dropbox,
+    /// When to end.
+    pub stop: &'a Stop,
+    /// What is noted of unfinished uploads.
+    pub journals: &'a Journals,
+    /// Requests in flight, at most.
+    pub lanes: usize,
+}
+
 /// Sends all `jobs`, in their order, and tells `observer` each one's fate as soon as it is known.
 ///
 /// One job's failure does not keep the others from being sent, unless it shows that none can be.
 /// Returns the bytes that Dropbox took, including those of backups that are not complete yet.
-pub fn send(
-    source: &dyn Source,
-    dropbox: &Dropbox,
-    stop: &Stop,
-    journals: &Journals,
-    lanes: usize,
-    jobs: &[Job],
-    observer: &mut dyn Observer,
-) -> u64 {
+pub fn send(way: &Way<'_>, jobs: &[Job], observer: &mut dyn Observer) -> u64 {
+    let Way {
+        source,
+        recipients,
+        dropbox,
+        stop,
+        journals,
+        lanes,
+    } = *way;
     let pointless = AtomicBool::new(false);
     let left_there = Mutex::default();
     let mut due: BTreeSet<usize> = (0..jobs.len()).collect();
@@ -348,6 +379,7 @@ pub fn send(
             dropbox,
             stop,
             journals,
+            recipients,
             jobs,
             queue: Queue::default(),
             budget: Budget::new(BUDGET_BYTES),

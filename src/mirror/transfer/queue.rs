@@ -99,6 +99,8 @@ mod tests {
                     bytes: 0,
                     content_hash: ContentHash::of(b""),
                 },
+                seal: None,
+                inside: None,
             });
         };
         [1, 2, 1, 3].into_iter().for_each(push);

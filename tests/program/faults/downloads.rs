@@ -121,6 +121,7 @@ fn another_content_of_the_same_length_proves_no_end() {
     world.remove_backup(6);
     world.uisp.add(Backup {
         seed: 1,
+        altered_at: None,
         ..Backup::numbered(6, LARGE)
     });
     gate.open();
@@ -181,6 +182,7 @@ fn a_backup_that_changes_while_it_is_read_is_not_stored() {
         world.remove_backup(6);
         let changed = Backup {
             seed: 1,
+            altered_at: None,
             ..Backup::numbered(6, new_size)
         };
         world.uisp.add(changed);

@@ -110,6 +110,7 @@ fn a_backup_that_changed_since_is_begun_again() {
             world.remove_backup(1);
             world.uisp.add(Backup {
                 seed: 1,
+                altered_at: None,
                 ..Backup::numbered(1, new_size)
             });
             world.run_well();

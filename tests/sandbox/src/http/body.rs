@@ -149,7 +149,12 @@ impl Read for RequestBody<'_> {
         self.progress.total += count as u64;
         self.progress.chunk_left = self.progress.chunk_left.saturating_sub(count as u64);
         let (traffic, ticket) = self.log;
-        traffic.update(ticket, |exchange| exchange.body_bytes += count as u64);
+        traffic.update(ticket, |exchange| {
+            exchange.body_bytes += count as u64;
+            let mut sum = crc32fast::Hasher::new_with_initial(exchange.body_sum);
+            sum.update(&out[..count]);
+            exchange.body_sum = sum.finalize();
+        });
         Ok(count)
     }
 }

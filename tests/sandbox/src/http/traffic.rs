@@ -25,6 +25,8 @@ pub struct Exchange {
     pub headers: Vec<(String, String)>,
     /// Bytes of request body read so far.
     pub body_bytes: u64,
+    /// Their CRC-32.
+    pub body_sum: u32,
     /// Status of the answer; `None` while there is none, or when it was lost on purpose.
     pub status: Option<u16>,
     /// Bytes of response body sent so far.

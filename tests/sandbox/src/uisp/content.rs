@@ -15,7 +15,11 @@ pub(super) struct Content {
     noise: Arc<Vec<u8>>,
     seed: u64,
     size: u64,
+    pub(super) altered_at: Option<u64>,
 }
+
+/// What tells contents apart.
+type Key = (u64, u64, Option<u64>);
 
 impl Content {
     pub(super) fn new(seed: u64, size: u64) -> Self {
@@ -34,6 +38,7 @@ impl Content {
             noise: Arc::new(noise),
             seed,
             size,
+            altered_at: None,
         }
     }
 
@@ -51,9 +56,9 @@ impl Content {
 
     /// Dropbox's hash of the whole. Tests ask for it again and again, so it is reckoned once.
     pub(super) fn hash(&self) -> String {
-        static KNOWN: Mutex<BTreeMap<(u64, u64), String>> = Mutex::new(BTreeMap::new());
+        static KNOWN: Mutex<BTreeMap<Key, String>> = Mutex::new(BTreeMap::new());
         let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (self.seed, self.size);
+        let key = (self.seed, self.size, self.altered_at);
         if let Some(hash) = known().get(&key) {
             return hash.clone();
         }
@@ -91,6 +96,10 @@ impl Read for ContentReader {
             let left = usize::try_from(content.size - self.at).unwrap_or(usize::MAX);
             let count = source.len().min(out.len() - filled).min(left);
             out[filled..filled + count].copy_from_slice(&source[..count]);
+            let altered = content.altered_at.and_then(|at| at.checked_sub(self.at));
+            if let Some(altered) = altered.filter(|&altered| altered < count as u64) {
+                out[filled + altered as usize] ^= 1;
+            }
             filled += count;
             self.at += count as u64;
         }

@@ -80,6 +80,8 @@ pub struct Backup {
     pub size: u64,
     /// Decides the content, together with the size.
     pub seed: u64,
+    /// A byte that differs from that, if it is to be another content in this place only.
+    pub altered_at: Option<u64>,
 }
 
 impl Backup {
@@ -94,6 +96,7 @@ impl Backup {
             created_at: created_at.into(),
             size,
             seed,
+            altered_at: None,
         }
     }
 
@@ -117,7 +120,9 @@ impl Backup {
     }
 
     fn content(&self) -> Content {
-        Content::new(self.seed, self.size)
+        let mut content = Content::new(self.seed, self.size);
+        content.altered_at = self.altered_at;
+        content
     }
 
     /// Dropbox's content hash of what a download gives.

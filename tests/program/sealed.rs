@@ -1,0 +1,415 @@
+//! Sealed backups: what leaves the machine can be opened with the owner's secret key alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use age::x25519::Identity;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use sandbox::http::{Action, Exchange, Gate, On};
+use sandbox::uisp::Backup;
+use serde_json::{Value, json};
+
+use crate::folder::world::FolderWorld;
+use crate::support::{Ended, PATIENCE, World};
+
+const MIB: u64 = 1024 * 1024;
+const BLOCK: u64 = 4 * MIB;
+const APPEND: &str = "files/upload_session/append_v2";
+
+/// Somebody who can open what is sealed to them.
+struct Owner(Identity);
+
+impl Owner {
+    fn new() -> Self {
+        Self(Identity::generate())
+    }
+
+    fn recipient(&self) -> String {
+        self.0.to_public().to_string()
+    }
+
+    fn open(&self, sealed: &[u8]) -> Vec<u8> {
+        age::decrypt(&self.0, sealed).unwrap()
+    }
+
+    /// The word that the log asks for.
+    fn word(&self, ended: &Ended) -> String {
+        let (_, rest) = ended.log.split_once("run: echo ").unwrap();
+        let (sealed, _) = rest.split_once(' ').unwrap();
+        let word = self.open(&BASE64.decode(sealed).unwrap());
+        String::from_utf8(word).unwrap().trim().to_owned()
+    }
+
+    /// Shows that this owner can open what is sealed.
+    fn prove(&self, world: &World, ended: &Ended) -> Ended {
+        world.configure(json!({"encryptionProof": self.word(ended)}));
+        let ended = world.run_well();
+        ended.assert_line(&["is right: the encrypted copies can be opened"]);
+        assert_eq!(world.config()["encryptionProof"], json!(null));
+        ended
+    }
+}
+
+/// Seals everything to these from now on.
+fn seal_to(world: &World, owners: &[&Owner]) {
+    let recipients: Vec<String> = owners.iter().map(|owner| owner.recipient()).collect();
+    world.configure(json!({"encryptTo": recipients.join("\n")}));
+}
+
+/// Asserts that Dropbox has each of UISP's backups, sealed so that the owner can open it, and nothing else.
+fn assert_sealed(world: &World, owner: &Owner) {
+    let backups = world.uisp.backups();
+    let paths = world.dropbox.paths();
+    assert_eq!(paths.len(), backups.len(), "{paths:?}");
+    for backup in backups {
+        let ending = format!("_{}.unms.age", backup.id);
+        let path = paths.iter().find(|path| path.ends_with(&ending));
+        let path = path.unwrap_or_else(|| panic!("no {ending} in {paths:?}"));
+        let sealed = world.dropbox.read(path).unwrap();
+        assert!(owner.open(&sealed) == backup.bytes(), "{path}");
+    }
+}
+
+/// How many of the files in Dropbox are sealed, and how many are not.
+fn counts(world: &World) -> (usize, usize) {
+    let paths = world.dropbox.paths();
+    let sealed = paths.iter().filter(|path| path.ends_with(".age")).count();
+    (sealed, paths.len() - sealed)
+}
+
+#[test]
+fn every_recipient_can_open_what_arrives_and_nothing_is_sent_again() {
+    for owners in [1, 3] {
+        let world = World::authorized().moving_much();
+        let owners: Vec<Owner> = (0..owners).map(|_| Owner::new()).collect();
+        seal_to(&world, &owners.iter().collect::<Vec<_>>());
+        for (number, size) in (1..).zip([1, 65_536, 4 * MIB, 8 * MIB, 9 * MIB, 20 * MIB + 7]) {
+            world.uisp.add(Backup::numbered(number, size));
+        }
+        let ended = world.run_well();
+        ended.assert_line(&["Finished: 6 uploaded"]);
+        owners.iter().for_each(|owner| assert_sealed(&world, owner));
+        assert!(!world.data("transfers").exists());
+        let ended = world.run_well();
+        ended.assert_line(&["Finished: 0 uploaded"]);
+        world.remove_backup(1);
+        world.run_well();
+        owners.iter().for_each(|owner| assert_sealed(&world, owner));
+    }
+}
+
+#[test]
+fn plain_copies_go_only_once_sealed_ones_are_there_and_the_key_was_proved() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    world.add_backups(1, 3, 20_000);
+    world.run_well();
+    world.assert_mirrored();
+    seal_to(&world, &[&owner]);
+    let ended = world.run_well();
+    assert_eq!(counts(&world), (3, 3));
+    ended.assert_line(&["WARNING: Nobody has shown yet", "Encryption proof"]);
+    // Also one whose backup is gone may be all that the owner can open.
+    world.remove_backup(1);
+    world.run_well();
+    assert_eq!(counts(&world), (2, 3));
+    world.configure(json!({"encryptionProof": "nonsense"}));
+    let ended = world.run_well();
+    ended.assert_line(&["WARNING: The word in the field"]);
+    assert_eq!(counts(&world), (2, 3));
+    let ended = owner.prove(&world, &ended);
+    ended.assert_line(&["Deleted", "an encrypted copy has taken its place"]);
+    assert_sealed(&world, &owner);
+    let ended = world.run_well();
+    assert!(!ended.log.contains("WARNING"), "{}", ended.log);
+}
+
+#[test]
+fn what_an_older_plugin_has_left_is_compared_before_it_goes() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    world.add_backups(1, 3, 20_000);
+    world.run_well();
+    // The memory is lost; one copy is not what it should be.
+    fs::remove_file(world.data("state.json")).unwrap();
+    let damaged = world.dropbox.paths()[0].clone();
+    world.dropbox.put(&damaged, &[0; 20_000]);
+    seal_to(&world, &[&owner]);
+    let ended = world.run_well();
+    assert_eq!(counts(&world), (3, 3));
+    owner.prove(&world, &ended);
+    assert_eq!(counts(&world), (3, 1));
+    assert!(world.dropbox.file(&damaged).is_some());
+    world.run_well();
+    assert!(world.dropbox.file(&damaged).is_some());
+}
+
+#[test]
+fn new_keys_replace_copies_only_once_they_were_proved() {
+    let world = World::authorized();
+    let (first, second) = (Owner::new(), Owner::new());
+    world.add_backups(1, 2, 20_000);
+    seal_to(&world, &[&first]);
+    let ended = world.run_well();
+    first.prove(&world, &ended);
+    seal_to(&world, &[&second]);
+    world.uisp.add(Backup::numbered(3, 20_000));
+    let ended = world.run_well();
+    ended.assert_line(&["2 files are in Dropbox encrypted to other keys"]);
+    ended.assert_line(&["Finished: 1 uploaded"]);
+    // One whose backup is gone stays: it may be the last that somebody can open.
+    world.remove_backup(1);
+    let ended = world.run_well();
+    assert_eq!(counts(&world), (3, 0));
+    let ended = second.prove(&world, &ended);
+    ended.assert_line(&["Replaced"]);
+    assert_sealed(&world, &second);
+}
+
+#[test]
+fn without_keys_sealed_copies_are_left_and_new_ones_are_plain() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    world.add_backups(1, 2, 20_000);
+    seal_to(&world, &[&owner]);
+    world.run_well();
+    world.configure(json!({"encryptTo": null}));
+    world.uisp.add(Backup::numbered(3, 20_000));
+    let ended = world.run_well();
+    ended.assert_line(&["Finished: 1 uploaded"]);
+    assert_eq!(counts(&world), (2, 1));
+    world.run_well().assert_line(&["Finished: 0 uploaded"]);
+    world.remove_backup(1);
+    world.run_well();
+    assert_eq!(counts(&world), (1, 1));
+}
+
+#[test]
+fn without_memory_sealed_copies_are_set_aside_and_sent_again() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    world.add_backups(1, 2, 20_000);
+    seal_to(&world, &[&owner]);
+    world.run_well();
+    fs::remove_file(world.data("state.json")).unwrap();
+    world.run_well().assert_line(&["Finished: 2 uploaded"]);
+    let asides = world.dropbox.paths().into_iter();
+    let asides: Vec<String> = asides
+        .filter(|path| path.contains(" (set aside "))
+        .collect();
+    assert_eq!(asides.len(), 2);
+    for aside in asides {
+        owner.open(&world.dropbox.read(&aside).unwrap());
+        world.dropbox.remove(&aside);
+    }
+    assert_sealed(&world, &owner);
+    world.run_well().assert_line(&["Finished: 0 uploaded"]);
+}
+
+#[test]
+fn a_secret_key_in_the_form_is_taken_out_and_nothing_is_sent_unsealed() {
+    let world = World::authorized();
+    world.add_backups(1, 1, 20_000);
+    let secret = "AGE-SECRET-KEY-1FAKEFAKEFAKEFAKEFAKE";
+    world.configure(json!({"encryptTo": secret}));
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: A secret key of age", "age-keygen"]);
+    for _ in 0..2 {
+        assert!(!world.config().to_string().contains("FAKE"));
+        assert!(!world.log().contains("FAKE"));
+        assert_eq!(world.dropbox.files().len(), 0);
+        world
+            .run_badly()
+            .assert_line(&["ERROR", "\"encryptTo\"", "it names no key"]);
+    }
+    world.configure(json!({"encryptTo": null}));
+    world.run_well();
+    world.assert_mirrored();
+}
+
+#[test]
+fn what_is_no_key_is_named_by_its_place_and_nothing_is_sent() {
+    let world = World::authorized();
+    world.add_backups(1, 1, 20_000);
+    let good = Owner::new().recipient();
+    for (text, parts) in [
+        (format!("{good} age1fake"), ["entry 2", "cannot be read"]),
+        (
+            format!("{good}\nssh-ed25519 AAAA"),
+            ["entry 2", "an SSH key"],
+        ),
+        ("age1pq1fake".into(), ["entry 1", "post-quantum"]),
+    ] {
+        world.configure(json!({"encryptTo": text}));
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR", "\"encryptTo\"", parts[0], parts[1]]);
+        assert!(!ended.log.contains(&text), "{}", ended.log);
+    }
+    assert_eq!(world.dropbox.files().len(), 0);
+}
+
+/// What was sent of upload sessions: by session and place, every content that arrived whole there.
+fn sent(world: &World) -> BTreeMap<(String, u64), BTreeSet<(u64, u32)>> {
+    let mut sent: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for exchange in world.dropbox.requests() {
+        let length = exchange.header("content-length").unwrap_or_default();
+        if exchange.route == APPEND && length == exchange.body_bytes.to_string() {
+            let argument = exchange.header("dropbox-api-arg").unwrap();
+            let argument: Value = serde_json::from_str(argument).unwrap();
+            let session = argument["cursor"]["session_id"].as_str().unwrap();
+            let place = argument["cursor"]["offset"].as_u64().unwrap();
+            let content = (exchange.body_bytes, exchange.body_sum);
+            sent.entry((session.to_owned(), place))
+                .or_default()
+                .insert(content);
+        }
+    }
+    sent
+}
+
+#[test]
+fn of_what_was_sent_under_a_key_nothing_else_is_ever_sent_under_it() {
+    let blocks = 5;
+    let size = blocks * BLOCK + 12_345;
+    let changes = (0..=blocks).map(|block| (size, Some(block * BLOCK + 100)));
+    let changes = changes.chain([(size - 20_000, None), (size + 100, None), (2 * BLOCK, None)]);
+    // So many blocks are known to have arrived; the others are sent, and the answers are never read.
+    let answered = [0, 2, 5].into_iter().cycle();
+    for ((length, altered_at), answered) in changes.zip(answered) {
+        let world = World::authorized().moving_much();
+        let owner = Owner::new();
+        seal_to(&world, &[&owner]);
+        world.uisp.add(Backup::numbered(1, size));
+        let gate = Gate::new();
+        let hold = Action::HoldAnswer(gate.clone());
+        world
+            .dropbox
+            .inject(On::from_nth(APPEND, answered + 1), hold);
+        let run = world.start();
+        let arrived = if answered < blocks {
+            blocks
+        } else {
+            blocks + 1
+        };
+        let is_whole = |e: &&Exchange| {
+            let whole = e.header("content-length") == Some(&e.body_bytes.to_string());
+            e.route == APPEND && whole
+        };
+        let traffic = world.dropbox.traffic();
+        let is_sent = |log: &[Exchange]| log.iter().filter(is_whole).count() as u64 == arrived;
+        assert!(traffic.wait_for(PATIENCE, is_sent), "{}", world.log());
+        run.signal("KILL");
+        assert_eq!(run.wait(), None);
+        traffic.clear_faults();
+        gate.open();
+        let before = sent(&world).len();
+        world.uisp.clear();
+        world.uisp.add(Backup {
+            size: length,
+            altered_at,
+            ..Backup::numbered(1, size)
+        });
+        let ended = world.run_well();
+        ended.assert_line(&["begins again from its start", "another content than before"]);
+        assert_sealed(&world, &owner);
+        let sent = sent(&world);
+        assert!(sent.len() > before);
+        for (place, contents) in sent {
+            let what = (length, altered_at, answered, place);
+            assert_eq!(contents.len(), 1, "{what:?}");
+        }
+    }
+}
+
+#[test]
+fn eight_kills_cost_little_and_the_result_can_be_opened() {
+    let size = 64 * MIB + 5;
+    let world = World::authorized().moving_much();
+    let owner = Owner::new();
+    seal_to(&world, &[&owner]);
+    world.uisp.add(Backup::numbered(1, size));
+    let kills = 8;
+    for _ in 0..kills {
+        let gate = Gate::new();
+        world
+            .dropbox
+            .inject(On::nth(APPEND, 2), Action::Hold(gate.clone()));
+        let run = world.start();
+        assert!(gate.wait_reached(PATIENCE), "{}", world.log());
+        run.signal("KILL");
+        assert_eq!(run.wait(), None);
+        world.dropbox.traffic().clear_faults();
+    }
+    world.run_well().assert_line(&["goes on; Dropbox holds"]);
+    assert_sealed(&world, &owner);
+    let sent = world.dropbox.traffic().body_bytes(APPEND);
+    assert!(sent <= size + kills * 8 * BLOCK, "{sent} bytes");
+}
+
+#[test]
+fn the_key_is_private_and_gone_after_the_commit() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    seal_to(&world, &[&owner]);
+    world.uisp.add(Backup::numbered(1, 20 * MIB));
+    let (run, _gate) = world.start_held("files/upload_session/finish_batch_v2");
+    let journal = fs::read_dir(world.data("transfers"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let mode = journal.metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let text = fs::read_to_string(journal.path()).unwrap();
+    let (_, key) = text.split_once("\"file_key\":\"").unwrap();
+    let key = key[..22].to_owned();
+    run.signal("KILL");
+    run.wait();
+    let ended = world.run_well();
+    ended.assert_line(&["was sent before"]);
+    assert_sealed(&world, &owner);
+    assert!(!world.data("transfers").exists());
+    for file in ["state.json", "record.json", "plugin.log", "config.json"] {
+        assert!(
+            !fs::read_to_string(world.data(file)).unwrap().contains(&key),
+            "{file}"
+        );
+    }
+}
+
+#[test]
+fn files_of_a_folder_are_sealed_whatever_their_names() {
+    let world = FolderWorld::new();
+    let owner = Owner::new();
+    world.write("a.sql", "one");
+    world.write("a.sql.age", "two");
+    world.write("sub/b", "three");
+    world.run_well();
+    seal_to(&world, &[&owner]);
+    let ended = world.run();
+    // The place of one's copy is taken by the other's, which is not sealed.
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    owner.prove(&world, &ended);
+    world.run_well();
+    let opened = |path: &str| owner.open(&world.dropbox.read(path).unwrap());
+    assert_eq!(opened("/a.sql.age"), b"one");
+    assert_eq!(opened("/a.sql.age.age"), b"two");
+    assert_eq!(opened("/sub/b.age"), b"three");
+    assert_eq!(world.dropbox.paths().len(), 3);
+    // Another version, of the same length and of another.
+    world.write("a.sql", "eno");
+    world.write("sub/b", "thirty");
+    world.run_well().assert_line(&["Finished: 2 uploaded"]);
+    assert_eq!(opened("/a.sql.age"), b"eno");
+    assert_eq!(opened("/sub/b.age"), b"thirty");
+    // One that was only touched is compared with what is inside.
+    world.let_rest("a.sql");
+    let ended = world.run_well();
+    ended.assert_line(&["Finished: 0 uploaded"]);
+    world.run_well().assert_line(&["0 to compare"]);
+    world.remove("a.sql.age");
+    world.run_well();
+    assert_eq!(world.dropbox.paths(), ["/a.sql.age", "/sub/b.age"]);
+}
