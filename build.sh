@@ -294,6 +294,7 @@ need_test_tools() {
     # The page behind a web server as on a host; both programs are in folders that only root's path has.
     require 'ls /usr/sbin/php-fpm*' php-fpm
     require 'ls /usr/sbin/nginx' nginx
+    require 'command -v age' age
     install 'command -v mandoc' mandoc || say "no mandoc to be had: nothing reads the man page"
 }
 
@@ -370,6 +371,7 @@ emulated_demo() {
 
 demo() {
     need_php || say "PHP cannot be had here: the demo starts the program directly"
+    install 'command -v age' age || say "age cannot be had here: the demo leaves encryption out"
     if [ "${1:-}" = --serve ]; then
         install 'php-cgi -v' php-cgi || say "php-cgi cannot be had here: the demo asks the program for its page directly"
     fi

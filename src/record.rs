@@ -140,11 +140,7 @@ impl Lists {
         taken_at: DateTime<Utc>,
     ) -> Self {
         let own = || rows.iter().filter(|row| row.id.is_some() && !row.is_gone());
-        let finished = || {
-            own().filter(|row| {
-                row.finished().is_some() && row.decision != Decision::Keep(Reason::Duplicate)
-            })
-        };
+        let finished = || own().filter(|row| row.finished().is_some() && !row.is_beside);
         Self {
             taken_at,
             rows: own().take(ROWS_MAX).cloned().collect(),

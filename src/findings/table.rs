@@ -275,13 +275,13 @@ findings! {
         "The field \"{FIELD_ENCRYPTION_PROOF}\" could not be emptied; its word is taken note of"
         remedy "Empty it yourself";
     Info unsealed_beside(files: &str)
-        "{files} in Dropbox not encrypted, although encrypted copies are there or are to come"
+        "{files} not encrypted, although encrypted copies are there or are to come"
         remedy "The command \"list\" says of each why it stays. Once they are deleted, Dropbox still keeps their earlier versions for its own time (30 to 365 days): delete them there for good if they must not be read";
     Info sealed_left(files: &str)
-        "{files} in Dropbox encrypted, although \"{FIELD_ENCRYPT_TO}\" is empty"
+        "{files} encrypted, although \"{FIELD_ENCRYPT_TO}\" is empty"
         means "They stay as they are; what is new is not encrypted";
     Info sealed_to_others(files: &str)
-        "{files} in Dropbox encrypted to other keys than the present ones"
+        "{files} encrypted to other keys than the present ones"
         means "They are replaced once it was shown that what is encrypted to the present keys can be opened";
     Gap emptied(files: &str)
         "Some files of the backup folder are empty now, but not their copies in Dropbox, which stay: {files}"

@@ -132,9 +132,13 @@ pub fn rivals(plan: &Plan, machine: &str) -> Option<Finding> {
 
 /// What is, or is not, sealed otherwise than all new copies are.
 fn remarks_on_sealed(plan: &Plan) -> Vec<Finding> {
-    let is_unsealed = |row: &Row| row.is_beside && row.sealed.is_none();
-    let unsealed =
-        |row: &Row| is_unsealed(row) && row.decision != Decision::Keep(Reason::Duplicate);
+    let unsealed = |row: &Row| {
+        let is_told = matches!(
+            row.decision,
+            Decision::Supersede | Decision::Keep(Reason::Duplicate)
+        );
+        row.is_beside && row.sealed.is_none() && !is_told
+    };
     let left = |row: &Row| row.decision == Decision::Keep(Reason::SealedEarlier);
     let to_others = |row: &Row| {
         let is_to_others = row.sealed.is_some_and(|sealed| sealed.is_to_others);
@@ -143,7 +147,8 @@ fn remarks_on_sealed(plan: &Plan) -> Vec<Finding> {
     let told = |is_it: &dyn Fn(&Row) -> bool, finding: fn(&str) -> Finding| {
         let count = plan.rows.iter().filter(|row| is_it(row)).count();
         let verb = if count == 1 { "is" } else { "are" };
-        (count > 0).then(|| finding(&format!("{} {verb}", text::count(count, "file"))))
+        let files = text::count(count, "file");
+        (count > 0).then(|| finding(&format!("{files} in Dropbox {verb}")))
     };
     let told = [
         told(&unsealed, table::unsealed_beside),

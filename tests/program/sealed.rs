@@ -157,7 +157,7 @@ fn new_keys_replace_copies_only_once_they_were_proved() {
     seal_to(&world, &[&second]);
     world.uisp.add(Backup::numbered(3, 20_000));
     let ended = world.run_well();
-    ended.assert_line(&["2 files are in Dropbox encrypted to other keys"]);
+    ended.assert_line(&["2 files in Dropbox are encrypted to other keys"]);
     ended.assert_line(&["Finished: 1 uploaded"]);
     // One whose backup is gone stays: it may be the last that somebody can open.
     world.remove_backup(1);

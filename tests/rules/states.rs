@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use backup_sync_dropbox::age::Recipients;
 use backup_sync_dropbox::backup_id::BackupId;
 use backup_sync_dropbox::dropbox::files::FileMetadata;
 use backup_sync_dropbox::findings::{Finding, table};
@@ -14,7 +15,7 @@ use backup_sync_dropbox::page::view;
 use backup_sync_dropbox::plugin::config::Settings;
 use backup_sync_dropbox::plugin::lock::Seen;
 use backup_sync_dropbox::record::{Lists, Record, RunRecord, ShownAddress, Space, Unusable};
-use backup_sync_dropbox::row::{Decision, Provenance, Reason, Row};
+use backup_sync_dropbox::row::{Decision, Provenance, Reason, Row, Sealed};
 use backup_sync_dropbox::secret::Secret;
 use backup_sync_dropbox::source::Backup;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -431,6 +432,33 @@ fn files_without_a_backup_are_explained() {
             .starts_with("1 file in Dropbox is on hold.")
     );
     assert_eq!((report.backups.len(), report.more_backups), (8, 2));
+}
+
+#[test]
+fn copies_are_encrypted_and_the_key_was_not_proved_yet() {
+    let key = "age12v4frtfqjxpene2jjpyhfwqtt2kvweaqnz6h9sfhhuqfy8elf4uql9k86s";
+    let settings = Settings {
+        encrypt_to: Recipients::parse(key).unwrap(),
+        ..authorized()
+    };
+    let plain = Row {
+        is_beside: true,
+        decision: Decision::Keep(Reason::KeyNotProved),
+        ..listed(21, true)
+    };
+    let sealed = Row {
+        name: format!("{}.age", name(21, 21)),
+        sealed: Some(Sealed::default()),
+        ..listed(21, true)
+    };
+    let mut record = record();
+    record.lists = lists(&[sealed, plain]);
+    let last = record.runs.back_mut().unwrap();
+    let command = "echo FAKE | base64 -d | age -d -i key.txt";
+    last.findings = vec![table::prove_key(command)];
+    let report = check("encrypted", &facts(settings, record));
+    assert!(report.lead.texts.iter().any(|text| text.contains(command)));
+    assert_eq!(report.keys, "1 key");
 }
 
 #[test]

@@ -115,6 +115,8 @@ pub struct Report {
     pub source: &'static str,
     /// The mirror folder below the app's own.
     pub folder: String,
+    /// The keys that new copies are encrypted to, by number; empty where they are not.
+    pub keys: String,
     /// The timezone of all times.
     pub zone: String,
     /// The time of the page.
@@ -169,6 +171,13 @@ pub fn report(facts: &Facts) -> Report {
             .settings
             .as_ref()
             .map(|settings| settings.mirror_folder.clone())
+            .unwrap_or_default(),
+        keys: facts
+            .settings
+            .as_ref()
+            .ok()
+            .and_then(|settings| settings.encrypt_to.as_ref())
+            .map(|keys| text::count(keys.count(), "key"))
             .unwrap_or_default(),
         zone: moments.zone_name(),
         now: moments.at(moments.now),

@@ -8,7 +8,7 @@ use crate::findings::Finding;
 use crate::mirror::names::Naming;
 use crate::page::moments::Moments;
 use crate::record::{Lists, Record, RunRecord};
-use crate::row::{self, Decision, Reason};
+use crate::row::{self, Decision, Provenance, Reason};
 use crate::text;
 
 /// Rows of the table of backups; there may be many more.
@@ -172,7 +172,12 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
             (Some(_), Decision::Keep(Reason::RetainedUntil(until))) => {
                 format!("kept until {}", moments.short(until))
             }
-            (Some(_), Decision::Delete { .. }) => "until the next complete run".into(),
+            (Some(_), Decision::Delete { .. } | Decision::Supersede) => {
+                "until the next complete run".into()
+            }
+            (Some(_), Decision::Replace(Provenance::OtherRecipients)) => {
+                "encrypted to other keys".into()
+            }
             (Some(_), Decision::Replace(_)) => "an older version".into(),
             (Some(_), Decision::Compare(_)) => "not compared yet".into(),
             (Some(file), _) => since(file.server_modified, moments),
@@ -182,7 +187,12 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
             .map_or_else(|| "no".into(), |verified_at| moments.short(verified_at)),
         is_safe: matches!(
             row.decision,
-            Decision::Mirrored | Decision::Keep(_) | Decision::Delete { .. }
+            Decision::Mirrored
+                | Decision::Keep(_)
+                | Decision::Delete { .. }
+                | Decision::Supersede
+                | Decision::Replace(Provenance::OtherRecipients)
+                | Decision::Compare(Provenance::Unsealed)
         ),
     }
 }

@@ -36,6 +36,8 @@ pub struct Scenario {
     task: Task,
     /// The upload limit in Mbit/s, if there is one. The run must take longer than a minute then.
     limit_mbps: Option<u32>,
+    /// Everything is encrypted.
+    is_sealed: bool,
     /// Measured once only, because it takes minutes.
     is_long: bool,
 }
@@ -60,6 +62,8 @@ pub struct Measured {
 }
 
 const MIRRORED: usize = 30;
+/// A public key of age whose secret key nobody has kept.
+const RECIPIENT: &str = "age12v4frtfqjxpene2jjpyhfwqtt2kvweaqnz6h9sfhhuqfy8elf4uql9k86s";
 
 impl Scenario {
     /// All of them, in the order of the report.
@@ -70,6 +74,7 @@ impl Scenario {
             files: 0,
             task,
             limit_mbps: None,
+            is_sealed: false,
             is_long: false,
         };
         // Where nothing is uploaded, sizes do not matter: they only delay the preparation.
@@ -84,6 +89,10 @@ impl Scenario {
             ),
             scenario("one of 140 MB", vec![140_000_000], Task::FirstRun),
             scenario("one of 1 GiB", vec![1 << 30], Task::FirstRun),
+            Self {
+                is_sealed: true,
+                ..scenario("one of 1 GiB, encrypted", vec![1 << 30], Task::FirstRun)
+            },
             // The newest, which is the last here, goes first: its memory has to serve the small ones.
             scenario("140 MB, then 30 x 3 MB", mixed, Task::FirstRun),
             scenario("10 deletions of 30", small, Task::Delete(10)),
@@ -188,6 +197,9 @@ impl Bench<'_> {
         if let Some(limit) = scenario.limit_mbps {
             world.configure("uploadLimitMbps", &limit.to_string())?;
         }
+        if scenario.is_sealed {
+            world.configure("encryptTo", RECIPIENT)?;
+        }
         if scenario.files > 0 {
             world.fill_folder((0..scenario.files).map(file_of_folder))?;
         }
@@ -215,7 +227,11 @@ impl Bench<'_> {
             eprint!("{}", timeline.stop());
         }
         let evenness = recording.and_then(Recording::stop);
-        world.check(&hashes)?;
+        if scenario.is_sealed {
+            world.check_sealed(backups)?;
+        } else {
+            world.check(&hashes)?;
+        }
         let sent = match scenario.task {
             Task::FirstRun => scenario.sizes.iter().sum(),
             Task::Nothing | Task::Delete(_) => 0,

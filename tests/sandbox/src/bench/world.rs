@@ -188,6 +188,28 @@ impl World {
         Ok(())
     }
 
+    /// Checks that the files in Dropbox have the names and lengths of these backups, encrypted to one key. Nobody here can
+    /// open them; the tests can open theirs.
+    ///
+    /// # Errors
+    /// When they have not; the plugin's log is part of the message.
+    pub fn check_sealed(&self, backups: &[Backup]) -> Result<()> {
+        let length = |size: u64| 168 + 16 + size + 16 * size.div_ceil(65_536);
+        let files = self.dropbox.files();
+        let is_there = |backup: &Backup| {
+            let ending = format!("_{}.unms.age", backup.id);
+            files
+                .iter()
+                .any(|file| file.path.ends_with(&ending) && file.size == length(backup.size))
+        };
+        ensure!(
+            files.len() == backups.len() && backups.iter().all(is_there),
+            "the mirror is not right: {files:?}\n{}",
+            self.log()
+        );
+        Ok(())
+    }
+
     /// The plugin's log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("data/plugin.log")).unwrap_or_default()

@@ -1,7 +1,9 @@
 //! The mission from the upload of the ZIP to a deletion that is held back, stage by stage, each
 //! shown as the admin would see it and checked before the next one starts.
 
+use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use super::world::{APP_KEY, World, authorization_link, megabytes};
 use crate::host::Plugin;
@@ -31,6 +33,7 @@ pub fn walk(zip: &Path) -> Result<()> {
     tour.mirrors_a_deletion()?;
     tour.survives_an_empty_list()?;
     tour.holds_back_a_mass_deletion()?;
+    tour.encrypts()?;
     println!("\nThat is the whole mission: set up once, mirrored ever after.");
     Ok(())
 }
@@ -218,6 +221,73 @@ impl Tour {
             "the box was not unticked"
         );
         self.show_mirror()
+    }
+
+    /// With Debian's `age`, on what would be the admin's own computer.
+    fn encrypts(&mut self) -> Result<()> {
+        self.announce("The admin makes a key with age and has everything encrypted to it");
+        let computer = tempfile::tempdir()?;
+        let on_computer = |command: &str| -> Result<Vec<u8>> {
+            println!("  admin | {command:.80}");
+            let mut shell = Command::new("sh");
+            let shell = shell.args(["-c", command]).current_dir(computer.path());
+            let output = shell.stderr(Stdio::null()).output()?;
+            ensure!(output.status.success(), "{command}: {output:?}");
+            Ok(output.stdout)
+        };
+        if Command::new("age").arg("--version").output().is_err() {
+            say("There is no age on this machine: this stage is left out.");
+            return Ok(());
+        }
+        on_computer("age-keygen -o key.txt")?;
+        let recipient = String::from_utf8(on_computer("age-keygen -y key.txt")?)?;
+        self.save(&[("encryptTo", recipient.trim())])?;
+        self.execute()?;
+        let backups = self.world.uisp.backups();
+        let both = 2 * backups.len();
+        let copies = |tour: &Self| {
+            let paths = tour.world.dropbox.paths();
+            paths.iter().filter(|path| path.contains(".unms")).count()
+        };
+        ensure!(
+            copies(self) == both,
+            "a copy was deleted before the key was proved"
+        );
+
+        say("The log asks for a word that only the secret key can read.");
+        let log = self.plugin.log();
+        let (_, command) = log
+            .rsplit_once("run: ")
+            .context("the log asks for no word")?;
+        let (command, _) = command
+            .split_once(" and put the word")
+            .context("the log asks for no word")?;
+        let word = String::from_utf8(on_computer(command)?)?;
+        self.save(&[("encryptionProof", word.trim())])?;
+        self.execute()?;
+        ensure!(
+            copies(self) == backups.len(),
+            "the copies that are not encrypted are still there"
+        );
+
+        for backup in &backups {
+            let file = self.world.mirrored(backup);
+            let file = file.with_context(|| format!("{} is not in Dropbox", backup.id))?;
+            println!("Dropbox | {:<69} {:>8}", file.path, megabytes(file.size));
+            let sealed = self.world.dropbox.read(&file.path).unwrap_or_default();
+            fs::write(computer.path().join("backup.unms.age"), sealed)?;
+            let opened = on_computer("age -d -i key.txt backup.unms.age")?;
+            ensure!(
+                opened == backup.bytes(),
+                "{} holds something else than its backup",
+                file.path
+            );
+        }
+        say(&format!(
+            "Checked: age opens each of them ({}), and what is in them is UISP's backup.",
+            backups.len()
+        ));
+        Ok(())
     }
 
     fn announce(&mut self, title: &str) {
