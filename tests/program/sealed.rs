@@ -19,10 +19,10 @@ const BLOCK: u64 = 4 * MIB;
 const APPEND: &str = "files/upload_session/append_v2";
 
 /// Somebody who can open what is sealed to them.
-struct Owner(Identity);
+pub struct Owner(Identity);
 
 impl Owner {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(Identity::generate())
     }
 
@@ -30,7 +30,7 @@ impl Owner {
         self.0.to_public().to_string()
     }
 
-    fn open(&self, sealed: &[u8]) -> Vec<u8> {
+    pub fn open(&self, sealed: &[u8]) -> Vec<u8> {
         age::decrypt(&self.0, sealed).unwrap()
     }
 
@@ -43,7 +43,7 @@ impl Owner {
     }
 
     /// Shows that this owner can open what is sealed.
-    fn prove(&self, world: &World, ended: &Ended) -> Ended {
+    pub fn prove(&self, world: &World, ended: &Ended) -> Ended {
         world.configure(json!({"encryptionProof": self.word(ended)}));
         let ended = world.run_well();
         ended.assert_line(&["is right: the encrypted copies can be opened"]);
@@ -53,7 +53,7 @@ impl Owner {
 }
 
 /// Seals everything to these from now on.
-fn seal_to(world: &World, owners: &[&Owner]) {
+pub fn seal_to(world: &World, owners: &[&Owner]) {
     let recipients: Vec<String> = owners.iter().map(|owner| owner.recipient()).collect();
     world.configure(json!({"encryptTo": recipients.join("\n")}));
 }

@@ -3,6 +3,7 @@
 mod authorize;
 mod check;
 mod download;
+mod sealed;
 mod usage;
 mod verify;
 mod views;
