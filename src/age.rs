@@ -301,25 +301,24 @@ pub struct Sealed<R> {
     chunk: u64,
     /// The first byte of the next chunk: whether there is one tells whether a chunk is the last.
     ahead: Option<u8>,
-    /// Sealed bytes, of which so many were given away.
+    /// Sealed bytes that found no room, of which so many were given away since.
     ready: Vec<u8>,
     given: usize,
     is_at_its_end: bool,
 }
 
 impl<R: Read> Sealed<R> {
-    /// Seals the next chunk.
-    fn seal_next(&mut self) -> io::Result<()> {
-        self.ready.clear();
-        self.given = 0;
-        self.ready.reserve_exact(CHUNK_BYTES + 1 + TAG_BYTES);
-        self.ready.extend(self.ahead.take());
-        let room = (CHUNK_BYTES + 1 - self.ready.len()) as u64;
-        (&mut self.content)
-            .take(room)
-            .read_to_end(&mut self.ready)?;
-        if self.ready.len() > CHUNK_BYTES {
-            self.ahead = self.ready.pop();
+    /// Seals the next chunk into `room`, which is large enough for any; returns its length.
+    fn seal_next(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        if let Some(first) = self.ahead.take() {
+            room[0] = first;
+            filled = 1;
+        }
+        filled += fill(&mut self.content, &mut room[filled..CHUNK_BYTES])?;
+        let mut next = [0];
+        if filled == CHUNK_BYTES && fill(&mut self.content, &mut next)? == 1 {
+            self.ahead = Some(next[0]);
         }
         self.is_at_its_end = self.ahead.is_none();
         let mut nonce = [0; 12];
@@ -327,17 +326,25 @@ impl<R: Read> Sealed<R> {
         nonce[11] = u8::from(self.is_at_its_end);
         self.chunk += 1;
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let sealed = self
-            .key
-            .seal_in_place_append_tag(nonce, Aad::empty(), &mut self.ready);
-        sealed.map_err(|_| io::Error::new(ErrorKind::InvalidData, CannotSeal))
+        let plain = &mut room[..filled];
+        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::empty(), plain);
+        let tag = tag.map_err(|_| io::Error::new(ErrorKind::InvalidData, CannotSeal))?;
+        room[filled..filled + TAG_BYTES].copy_from_slice(tag.as_ref());
+        Ok(filled + TAG_BYTES)
     }
 }
 
 impl<R: Read> Read for Sealed<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.given == self.ready.len() && !self.is_at_its_end {
-            self.seal_next()?;
+        if self.given == self.ready.len() && !self.is_at_its_end {
+            if buffer.len() >= CHUNK_BYTES + TAG_BYTES {
+                return self.seal_next(buffer);
+            }
+            let mut ready = std::mem::take(&mut self.ready);
+            ready.resize(CHUNK_BYTES + TAG_BYTES, 0);
+            let length = self.seal_next(&mut ready)?;
+            ready.truncate(length);
+            (self.ready, self.given) = (ready, 0);
         }
         let ready = &self.ready[self.given..];
         let count = ready.len().min(buffer.len());
@@ -345,6 +352,20 @@ impl<R: Read> Read for Sealed<R> {
         self.given += count;
         Ok(count)
     }
+}
+
+/// Reads until `buffer` is full or the content ends; returns the length of what was read.
+fn fill(content: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match content.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// A short content, sealed, as text without line breaks.
