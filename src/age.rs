@@ -327,7 +327,9 @@ impl<R: Read> Sealed<R> {
         self.chunk += 1;
         let nonce = Nonce::assume_unique_for_key(nonce);
         let plain = &mut room[..filled];
-        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::empty(), plain);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce, Aad::empty(), plain);
         let tag = tag.map_err(|_| io::Error::new(ErrorKind::InvalidData, CannotSeal))?;
         room[filled..filled + TAG_BYTES].copy_from_slice(tag.as_ref());
         Ok(filled + TAG_BYTES)

@@ -596,11 +596,7 @@ impl Mirror<'_> {
             }
             memory.pending.remove(&id);
             memory.refused.remove(&id);
-            let is_sealed = mirrored.inside.is_some();
-            let before = memory.mirrored.insert(id.clone(), mirrored);
-            if let Some(before) = before.filter(|before| is_sealed && before.inside.is_none()) {
-                memory.unsealed.insert(id, before);
-            }
+            memory.note_mirrored(&id, mirrored);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The work of a run: setup, then both lists, the plan, and the mirror that carries it out.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -11,11 +11,13 @@ use chrono::TimeDelta;
 use crate::age::{self, Recipients};
 use crate::backup_id::BackupId;
 use crate::clock::{self, Stop};
+use crate::dropbox::files::Listed;
 use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox, Hosts};
 use crate::findings::{Finding, Findings, advice, from, table};
 use crate::http::Client;
 use crate::mirror::announce::{announce, remarks, rivals};
+use crate::mirror::names::Naming;
 use crate::mirror::plan::Plan;
 use crate::mirror::survey::{self, Asked, Survey};
 use crate::mirror::{Mirror, Summary, transfer};
@@ -26,8 +28,8 @@ use crate::record::{self, Lists, Record};
 use crate::secret::Secret;
 use crate::setup::stage::{Stage, stage};
 use crate::setup::{NotAuthorized, Setup};
-use crate::source::{self, Backup, Kind, Source};
-use crate::state::{Proof, State};
+use crate::source::{self, Backup, Kind, Listing, Source};
+use crate::state::{Mirrored, Proof, State};
 use crate::text;
 use crate::zone::Zone;
 
@@ -152,6 +154,7 @@ impl Run<'_> {
         memory.tick_is_used &= settings.confirm_cleanup;
         memory.begin_with(&listing.origin);
         self.ask_for_proof();
+        self.adopt_committed(&listing, &mirrored, survey::naming(settings, zone));
         let memory = &mut self.state.memory;
         let plan = survey::plan(&listing, &mirrored, memory, settings, zone);
         if settings.confirm_cleanup {
@@ -205,6 +208,45 @@ impl Run<'_> {
             (agreed, Ok(())) => table::agreed(&text::count(agreed, "backup")),
         };
         self.findings.add(finding);
+    }
+
+    /// Takes note of sealed files that a killed run has made and could not take note of. Nobody can compare them with their
+    /// backups; their journals tell what is in them.
+    fn adopt_committed(&mut self, listing: &Listing, mirrored: &Listed, naming: Naming) {
+        let Some(recipients) = &self.settings.encrypt_to else {
+            return;
+        };
+        let State {
+            memory, journals, ..
+        } = &mut *self.state;
+        if journals.is_empty() {
+            return;
+        }
+        let recipients = recipients.fingerprint();
+        let backups = listing.backups.iter();
+        let backups: BTreeMap<&BackupId, &Backup> =
+            backups.map(|backup| (&backup.id, backup)).collect();
+        for file in &mirrored.files {
+            let id = naming.recognise_sealed(&file.name);
+            let Some(Backup { id, version, .. }) = id.and_then(|id| backups.get(&id)) else {
+                continue;
+            };
+            let left = journals.unfinished(id, *version, Some(&recipients));
+            if let Some((stored, Some(inside))) = left.and_then(|left| left.complete)
+                && file.metadata.content_hash == Some(stored.content_hash)
+            {
+                let mirrored = Mirrored {
+                    rev: file.metadata.rev.clone(),
+                    content_hash: stored.content_hash,
+                    bytes: stored.bytes,
+                    verified_at: clock::now(),
+                    version: *version,
+                    inside: Some(inside),
+                };
+                memory.note_mirrored(id, mirrored);
+                journals.remove(id);
+            }
+        }
     }
 
     /// Asks the owner to show that what is sealed can be opened, until they have done so for the present recipients.

@@ -305,6 +305,16 @@ impl Memory {
         }
     }
 
+    /// Notes what is known of the file that stands for a backup now. What was known of one that is not sealed is kept
+    /// when a sealed one takes its place.
+    pub fn note_mirrored(&mut self, id: &BackupId, mirrored: Mirrored) {
+        let is_sealed = mirrored.inside.is_some();
+        let before = self.mirrored.insert(id.clone(), mirrored);
+        if let Some(before) = before.filter(|before| is_sealed && before.inside.is_none()) {
+            self.unsealed.insert(id.clone(), before);
+        }
+    }
+
     /// Whether the owner has shown that what is sealed to these recipients can be opened.
     pub fn is_proved(&self, recipients: &str) -> bool {
         let proof = self.proof.as_ref();

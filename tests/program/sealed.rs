@@ -349,6 +349,33 @@ fn eight_kills_cost_little_and_the_result_can_be_opened() {
 }
 
 #[test]
+fn what_a_killed_run_has_committed_is_known_by_its_journal() {
+    for size in [20_000, 9 * MIB] {
+        let world = World::authorized();
+        let owner = Owner::new();
+        world.uisp.add(Backup::numbered(1, size));
+        world.run_well();
+        seal_to(&world, &[&owner]);
+        let gate = Gate::new();
+        let finish = On::next("files/upload_session/finish_batch_v2");
+        world
+            .dropbox
+            .inject(finish, Action::HoldAnswer(gate.clone()));
+        let run = world.start();
+        assert!(gate.wait_reached(PATIENCE), "{}", world.log());
+        run.signal("KILL");
+        run.wait();
+        gate.open();
+        let ended = world.run_well();
+        ended.assert_line(&["Finished: 0 uploaded"]);
+        assert_eq!(counts(&world), (1, 1));
+        owner.prove(&world, &ended);
+        assert_sealed(&world, &owner);
+        assert!(!world.data("transfers").exists());
+    }
+}
+
+#[test]
 fn the_key_is_private_and_gone_after_the_commit() {
     let world = World::authorized();
     let owner = Owner::new();
