@@ -60,10 +60,15 @@ impl On {
     }
 
     fn covers_route(&self, route: &str) -> bool {
-        match self.route.strip_suffix('*') {
-            Some(prefix) => route.starts_with(prefix),
-            None => route == self.route,
-        }
+        covers(&self.route, route)
+    }
+}
+
+/// Whether a label covers a route; one that ends in `*` covers every route that begins so.
+pub(super) fn covers(label: &str, route: &str) -> bool {
+    match label.strip_suffix('*') {
+        Some(prefix) => route.starts_with(prefix),
+        None => route == label,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a stand-in saw and what it is to do next: the request log, the fault rules and the line to imitate.
 
-use super::fault::{Action, Fault, Rules};
+use super::fault::{Action, Fault, Rules, covers};
 use super::link::{Bucket, Link};
 use super::message::Head;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -107,12 +107,12 @@ impl Traffic {
             .collect()
     }
 
-    /// How many requests of a route came.
+    /// How many requests of a route came, or of all that a label ending in `*` covers.
     pub fn count(&self, route: &str) -> usize {
         locked(&self.log)
             .entries
             .iter()
-            .filter(|e| e.route == route)
+            .filter(|e| covers(route, &e.route))
             .count()
     }
 
