@@ -161,11 +161,10 @@ impl Response {
             Err(_) => {
                 let until = date(text)?;
                 let now = self.date().unwrap_or_else(clock::now);
-                (until - now).num_seconds().max(0) as f64
+                (until - now).num_seconds() as f64
             }
         };
-        (seconds.is_finite() && seconds >= 0.0)
-            .then(|| Duration::from_secs_f64(seconds.min(1e9).ceil()))
+        (seconds.is_finite() && seconds >= 0.0).then(|| Duration::from_secs_f64(seconds.min(1e9)))
     }
 
     /// When it was answered, by the server's clock.

@@ -58,7 +58,8 @@ pub fn from_environment() -> Result<Option<Named>, Error> {
     if let Some(password) = given.password() {
         builder = builder.password(password);
     }
-    for host in without_proxy() {
+    let (_, excepted) = first_of(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+    for host in without_proxy(&excepted) {
         builder = builder.no_proxy(&host);
     }
     let proxy = builder
@@ -67,18 +68,10 @@ pub fn from_environment() -> Result<Option<Named>, Error> {
     Ok(Some(Named { variable, proxy }))
 }
 
-/// The hosts that are asked without a proxy; a domain stands for its hosts, too.
-fn without_proxy() -> Vec<String> {
-    let (_, list) = first_of(&["no_proxy", "NO_PROXY"]).unwrap_or_default();
+/// The hosts of a list that are asked without a proxy; a domain stands for its hosts, too.
+fn without_proxy(list: &str) -> impl Iterator<Item = String> {
     let names = list.split([',', ' ']).filter(|name| !name.is_empty());
-    names
-        .flat_map(|name| {
-            [
-                name.to_owned(),
-                format!(".{}", name.trim_start_matches(['.', '*'])),
-            ]
-        })
-        .collect()
+    names.flat_map(|name| [name.to_owned(), format!(".{name}")])
 }
 
 /// The first of the variables that holds something.
@@ -88,4 +81,37 @@ fn first_of(variables: &[&'static str]) -> Option<(&'static str, String)> {
         let value = value.trim();
         (!value.is_empty()).then(|| (*variable, value.to_owned()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use ureq::ProxyProtocol;
+
+    use super::*;
+
+    #[test]
+    fn a_domain_stands_for_its_hosts_however_it_is_written() {
+        let is_excepted = |list: &str, host: &str| {
+            let mut builder = Proxy::builder(ProxyProtocol::Http).host("proxy");
+            for name in without_proxy(list) {
+                builder = builder.no_proxy(&name);
+            }
+            let url = format!("https://{host}/").parse().unwrap();
+            builder.build().unwrap().is_no_proxy(&url)
+        };
+        let domain = "dropboxapi.com";
+        for list in [
+            domain,
+            ".dropboxapi.com",
+            "*.dropboxapi.com",
+            "localhost, dropboxapi.com",
+            "localhost dropboxapi.com",
+        ] {
+            assert!(is_excepted(list, "api.dropboxapi.com"), "{list}");
+            assert!(!is_excepted(list, "api.dropboxapi.com.example"), "{list}");
+            assert!(!is_excepted(list, "otherdropboxapi.com"), "{list}");
+        }
+        assert!(is_excepted(domain, domain));
+        assert!(!is_excepted("", domain) && !is_excepted(" ,", domain));
+    }
 }

@@ -123,25 +123,22 @@ impl Mirror<'_> {
         let is_replaced = |&&row: &&usize| self.plan.rows[row].file.is_some();
         let replaced = first.iter().filter(is_replaced).count();
         let is_warned = self.warns_of_many(replaced);
-        let mut room_made = self.send(&first, is_remembered);
+        self.send(&first, is_remembered);
         let differing = self.compare_all();
         if !is_warned {
             self.warns_of_many(replaced + differing.len());
         }
-        let may_make_room = !room_made && self.findings.errors() == errors_before;
-        room_made |= self.send(&differing, may_make_room);
+        self.send(&differing, self.findings.errors() == errors_before);
         let succeeded =
             |mirror: &Self| mirror.findings.errors() == errors_before && mirror.summary.left == 0;
         // What has something in its way comes when all others have arrived: making way is deleting.
         if succeeded(&self) {
             last.retain(|&row| self.makes_way(row));
-            room_made |= self.send(&last, !room_made);
+            self.send(&last, true);
         }
 
         let due = self.due();
-        if room_made {
-            // They are done.
-        } else if succeeded(&self) && self.stop.winding_down().is_none() {
+        if succeeded(&self) && self.stop.winding_down().is_none() {
             self.delete(&due);
         } else if !due.is_empty() {
             let verb = if due.len() == 1 { "waits" } else { "wait" };
@@ -211,13 +208,13 @@ impl Mirror<'_> {
     }
 
     /// Sends the backups of these rows. If Dropbox runs out of space and the deletions that are due would
-    /// make enough, does them, if it may, and tries once more; returns whether it did.
-    fn send(&mut self, rows: &[usize], may_make_room: bool) -> bool {
+    /// make enough, does them, if it may, and tries once more.
+    fn send(&mut self, rows: &[usize], may_make_room: bool) {
         let mut short = Short::default();
         let makes_room = may_make_room && !self.due().is_empty();
         self.send_once(rows, makes_room.then_some(&mut short));
         if short.rows.is_empty() {
-            return false;
+            return;
         }
         let due = self.due();
         let freed = due
@@ -232,7 +229,6 @@ impl Mirror<'_> {
             self.delete(&due);
         }
         self.send_once(&short.rows, None);
-        is_enough
     }
 
     /// Sends the backups of these rows. Those that found no space, and those not begun because of it, go

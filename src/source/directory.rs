@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{OFlags, Stat};
 use rustix::io::Errno;
 
 use super::{Error, Kind, Listing, Source, Stream};
@@ -111,8 +111,7 @@ struct Reading {
 impl Reading {
     fn new(file: File, path: PathBuf, version: Version) -> Result<Self, Error> {
         let stat = rustix::fs::fstat(&file).map_err(|cause| unreadable(&path, cause))?;
-        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        if !is_file || walk::version(&stat, version.inode != 0) != version {
+        if walk::version(&stat, version.inode != 0) != version {
             return Err(Error::InUse);
         }
         Ok(Self {

@@ -263,11 +263,13 @@ pub enum Error {
 impl Error {
     /// Whether the source no longer has the backup that was asked for.
     pub fn is_gone(&self) -> bool {
-        match self {
-            Self::Status { status, .. } => matches!(status, 404 | 410),
-            Self::Unreadable { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Status {
+                status: 404 | 410,
+                ..
+            }
+        )
     }
 }
 

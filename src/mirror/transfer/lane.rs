@@ -1,12 +1,10 @@
 //! What the lanes do: one request at a time, each with its retries.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use super::budget::Lease;
 use super::{Aftermath, Error, Event, Job, News, Pass};
 use crate::age::Seal;
-use crate::clock::Stopwatch;
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, FileMetadata, WriteMode};
@@ -15,10 +13,6 @@ use crate::http::Body;
 use crate::http::retry::{Retry, Retryable, Tries};
 use crate::state::Inside;
 use crate::state::journal::Journal;
-
-/// How long Dropbox may be at work on a commit whose answer was lost. If the file is not to be seen after that, the
-/// content is sent again, which changes nothing where it is there after all.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Content under its lease.
 #[derive(Debug)]
@@ -200,14 +194,13 @@ impl Pass<'_> {
     ) -> Vec<(ReadySession, Result<FileMetadata, Error>)> {
         let mut settled = Vec::new();
         let mut tries = Tries::default();
-        let mut first_doubt: Option<Stopwatch> = None;
+        let mut may_be_at_work = false;
         loop {
             let modes: Vec<WriteMode> = sessions.iter().map(|s| self.mode(s.job)).collect();
             let commits = sessions.iter().zip(&modes);
             let commits: Vec<Commit<'_>> =
                 commits.map(|(s, mode)| self.commit_of(s, mode)).collect();
             let results = self.dropbox.try_finish_batch(&commits);
-            let is_at_work = first_doubt.is_some_and(|doubt| doubt.elapsed() < COMMIT_PATIENCE);
             let mut in_doubt = Vec::new();
             for (session, result) in std::mem::take(&mut sessions).into_iter().zip(results) {
                 let error = match result {
@@ -225,16 +218,18 @@ impl Pass<'_> {
                     .flatten();
                 if let Some(file) = found {
                     settled.push((session, Ok(file)));
-                } else if error.leaves_doubt() || (is_at_work && error.is_session_lost()) {
+                } else if error.leaves_doubt() || (may_be_at_work && error.is_session_lost()) {
                     in_doubt.push((session, error));
                 } else {
                     let error = self.failed(&session, error);
                     settled.push((session, Err(error)));
                 }
             }
-            first_doubt.get_or_insert_with(Stopwatch::start);
+            may_be_at_work = true;
             let patience = |(_, error): &(_, dropbox::Error)| match error.is_session_lost() {
-                // What Dropbox is still at work on is no longer a session and not yet a file.
+                // What Dropbox is still at work on is no longer a session and not yet a file. If that is not to be seen
+                // in about a quarter of an hour, the content is sent again, which changes nothing where it is there
+                // after all.
                 true => Retry::After(None),
                 false => error.retry(),
             };
@@ -320,7 +315,7 @@ impl Pass<'_> {
         let Some(stored) = file.content_hash else {
             return Err(Error::NoHash);
         };
-        if stored == expected && file.size == session.digested.bytes {
+        if stored == expected {
             return Ok(file);
         }
         Err(Error::HashMismatch {

@@ -169,20 +169,12 @@ impl Error {
         }
     }
 
-    /// Whether the source no longer has the backup.
-    pub fn is_gone(&self) -> bool {
-        matches!(self, Self::Source(error) if error.is_gone())
-    }
-
     /// Whether a commit may have failed because of its session, so that another one would do.
     fn may_be_the_sessions(&self) -> bool {
         let Self::Dropbox(error) = self else {
             return false;
         };
-        let is_clear = self.ends_all_uploads()
-            || self.is_name_refused()
-            || error.conflict().is_some()
-            || error.is_session_lost();
+        let is_clear = self.ends_all_uploads() || error.conflict().is_some();
         !is_clear && !matches!(error, dropbox::Error::Busy { .. })
     }
 

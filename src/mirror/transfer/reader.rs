@@ -194,9 +194,6 @@ impl<'a> BackupReader<'a> {
                         return Err(Error::OtherContent);
                     }
                     again.bytes += found.0 as u64;
-                    self.stop
-                        .requested()
-                        .map_or(Ok(()), |reason| Err(Error::Stopped(reason)))?;
                 }
                 if again.read_block(&mut buffer)?.0 > 0 {
                     return Err(early(None));
