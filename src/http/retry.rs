@@ -289,6 +289,14 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_begun_by_a_run_that_has_to_stop() {
+        let signalled = std::sync::Arc::new(true.into());
+        let stop = Stop::within(HOUR, signalled);
+        let outcome: Result<(), Fault> = with_retry(&stop, "a test", || panic!("it was begun"));
+        assert_eq!(outcome, Err(Fault::Stopped(StopReason::Signal)));
+    }
+
+    #[test]
     fn no_wait_reaches_past_the_runs_end() {
         let wait = |seconds| next_wait(Retry::Backoff, 5, 1.0, Duration::from_secs(seconds));
         assert_eq!(wait(32), None);

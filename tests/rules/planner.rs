@@ -6,7 +6,8 @@ use backup_sync_dropbox::backup_id::{BackupId, Version};
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
 use backup_sync_dropbox::dropbox::files::{FileMetadata, ListedFile};
 use backup_sync_dropbox::mirror::names::Naming;
-use backup_sync_dropbox::mirror::plan::{Plan, Unfit, World};
+use backup_sync_dropbox::mirror::plan::{Plan, Unfit, World, retained_until};
+use backup_sync_dropbox::record::Lists;
 use backup_sync_dropbox::row::{Decision, Provenance, Reason, Row};
 use backup_sync_dropbox::source::{Backup, Doubt, Listing};
 use backup_sync_dropbox::state::{Mirrored, Pending, Seen};
@@ -585,6 +586,20 @@ fn a_newer_file_that_is_not_ready_postpones_the_deletion_of_older_ones() {
 }
 
 #[test]
+fn what_waits_is_newer_also_where_the_clock_of_whoever_writes_the_files_is_ahead() {
+    let mut case = Case::of_folder(&["dump-1", "readme"], &["readme"]);
+    case.mirrored.get_mut(&id("dump-1")).unwrap().version = version(1, 110);
+    let mut next = version(1, 111);
+    next.as_mut().unwrap().changed_at = day(0);
+    case.listing.backups.push(Backup {
+        is_from_the_future: true,
+        version: next,
+        ..backup("dump-2", false)
+    });
+    assert_eq!(kept(&case.plan(), Reason::Awaited), 1);
+}
+
+#[test]
 fn a_file_whose_time_nobody_knows_is_as_old_as_its_copy() {
     for (stored, goes) in [(0, 0), (2, 1)] {
         let mut case = Case::of_folder(&["dump-1", "readme"], &["readme"]);
@@ -647,6 +662,14 @@ fn a_file_from_the_future_is_finished_once_two_runs_found_it_the_same() {
     case.listing.backups[0].version = version(7, 1);
     let unfinished = Decision::Keep(Reason::Unfinished);
     assert_eq!(decision(&case.plan(), "a"), unfinished);
+    // What a clock that was ahead has noted delays nothing.
+    let mut ahead = case.clone();
+    ahead.now += TimeDelta::days(400);
+    ahead = ahead.after(&ahead.plan());
+    ahead.now = case.now;
+    ahead = ahead.after(&ahead.plan());
+    ahead.now += TimeDelta::minutes(2);
+    assert!(matches!(decision(&ahead.plan(), "a"), Decision::Replace(_)));
     // An empty one is nothing, however old it gets.
     case.listing.backups[0].version = version(0, 1);
     case = case.after(&case.plan());
@@ -667,6 +690,16 @@ fn a_refused_name_is_tried_again_after_a_week_and_holds_nothing_up() {
     assert_eq!(kept(&case.plan(), Reason::Doubtful), 1);
     case.now = day(7);
     assert_eq!(decision(&case.plan(), "bad"), Decision::Upload);
+    // A clock that was ahead once delays nothing.
+    case.now = day(-1);
+    assert_eq!(decision(&case.plan(), "bad"), Decision::Upload);
+}
+
+#[test]
+fn days_can_be_added_to_every_time_that_is_remembered() {
+    let last = DateTime::<Utc>::MAX_UTC;
+    assert_eq!(retained_until(last, 3650), last);
+    assert_eq!(retained_until(day(0), 30), day(30));
 }
 
 #[test]
@@ -680,6 +713,16 @@ fn what_is_missing_is_counted_until_it_is_there() {
         case.pending = plan.pending;
         case.now += TimeDelta::days(1);
     }
+    // The page tells since when the longest of them is missing.
+    let mut pending = case.pending.clone();
+    let newer = Pending {
+        since: day(1),
+        ..pending[&id("b")].clone()
+    };
+    pending.insert(id("a"), newer.clone());
+    pending.insert(id("c"), newer);
+    let lists = Lists::new(&[], &pending, case.now);
+    assert_eq!((lists.pending, lists.pending_since), (3, Some(day(0))));
     let case = case.after(&case.plan());
     assert!(case.plan().pending.is_empty());
     // What failed is no backup, now or later.

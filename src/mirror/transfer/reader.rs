@@ -317,6 +317,9 @@ fn fill(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backup_id::BackupId;
+    use crate::source::{Kind, Listing};
+    use crate::zone::Zone;
 
     /// A content that breaks off.
     struct Broken;
@@ -362,5 +365,51 @@ mod tests {
         let mut buffer = vec![0; 2 * PIECE_BYTES];
         let (filled, outcome, _) = fill_and_hash(&mut &content[..], &mut buffer, &|| true);
         assert!(outcome.is_err() && filled == PIECE_BYTES);
+    }
+
+    /// A source whose one backup lies on a disk that fails.
+    struct Failing;
+
+    impl Read for Failing {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other(Error::Unreadable {
+                path: "a".into(),
+                cause: io::ErrorKind::Other.into(),
+            }))
+        }
+    }
+
+    impl Source for Failing {
+        fn kind(&self) -> Kind {
+            Kind::Folder
+        }
+        fn list(&self) -> Result<Listing, Error> {
+            Ok(Listing::default())
+        }
+        fn timezone(&self) -> Result<Zone, String> {
+            Ok(Zone::UTC)
+        }
+        fn open(&self, _: &BackupId, offset: u64) -> Result<Stream, Error> {
+            Ok(Stream {
+                reader: Box::new(Failing),
+                offset,
+                length: Some(1),
+            })
+        }
+    }
+
+    #[test]
+    fn what_the_source_says_of_a_failure_is_told_in_its_own_words() {
+        let backup = Backup {
+            id: BackupId::of_path("a").unwrap(),
+            finished: true,
+            created_at: clock::now(),
+            version: None,
+            is_from_the_future: false,
+            has_failed: false,
+        };
+        let stop = Stop::new(std::sync::Arc::default());
+        let error = digest(&Failing, &backup, &stop).unwrap_err();
+        assert!(matches!(error, Error::Unreadable { .. }), "{error}");
     }
 }

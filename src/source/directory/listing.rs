@@ -459,6 +459,20 @@ mod tests {
     }
 
     #[test]
+    fn every_time_that_a_file_can_have_is_one_that_dropbox_takes() {
+        const YEAR: i64 = 365 * 24 * 60 * 60;
+        for (years_ago, year) in [(1, "2025"), (2000, "1970"), (-10_000, "9999")] {
+            let made = backup(
+                BackupId::of_path("a").unwrap(),
+                version(1, years_ago * YEAR, 999),
+                now(),
+            );
+            let told = made.created_at.format("%Y").to_string();
+            assert_eq!(told, year);
+        }
+    }
+
+    #[test]
     fn the_mark_goes_before_the_endings_and_names_stay_short_enough() {
         let id = |path: &str| BackupId::of_path(path).unwrap();
         let marked = |path: &str| other_id(&id(path)).unwrap().to_string();
