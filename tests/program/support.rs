@@ -385,6 +385,11 @@ impl World {
 }
 
 impl Running {
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         send_signal(self.0.id(), name);

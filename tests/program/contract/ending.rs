@@ -100,9 +100,17 @@ fn a_run_that_is_asked_to_stop_ends_at_once_and_says_so() {
         let code = run.wait();
         let log = world.log().split_off(before);
         let ended = Ended { code, log };
+        assert_eq!(code, Some(0), "{route}: {}", ended.log);
         assert!(ended.last_line().contains("Finished"), "{}", ended.log);
         ended.assert_line(&["stop"]);
         ended.assert_line(&["he next run carries on"]);
+        // Whoever stops it does not want another one.
+        assert!(
+            !world
+                .root()
+                .join(".ucrm-plugin-execution-requested")
+                .exists()
+        );
         // Being stopped is nobody's fault.
         for misleading in ["Compare", "refused", "report it", "problem of its own"] {
             assert!(!ended.log.contains(misleading), "{route}: {}", ended.log);
@@ -111,4 +119,27 @@ fn a_run_that_is_asked_to_stop_ends_at_once_and_says_so() {
         world.run_well();
         world.assert_mirrored();
     }
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_after_an_error_ends_with_the_error() {
+    let world = changed_world();
+    let page = Action::html(200, "<html>Log in</html>");
+    let failing = "nms/backups/00000000-0000-4000-8000-000000000005";
+    world.uisp.inject(On::next(failing), page);
+    let (run, gate) = world.start_held("files/upload_session/start");
+    run.signal("TERM");
+    let code = run.wait();
+    let log = world.log();
+    let ended = Ended { code, log };
+    assert_eq!(code, Some(1), "{}", ended.log);
+    assert!(
+        ended.last_line().starts_with("ERROR: Finished"),
+        "{}",
+        ended.log
+    );
+    ended.assert_line(&["1 left for the next run", "1 failed"]);
+    gate.open();
+    world.run_well();
+    world.assert_mirrored();
 }

@@ -177,6 +177,9 @@ fn a_proxy_that_refuses_is_named_without_its_password() {
     assert_eq!(ended.code, Some(1), "{}", ended.log);
     ended.assert_line(&["ERROR: ", "proxy"]);
     assert!(!ended.log.contains("test-proxy-password"), "{}", ended.log);
+    // "test-user:test-proxy-password"
+    let credentials = "Basic dGVzdC11c2VyOnRlc3QtcHJveHktcGFzc3dvcmQ=";
+    assert_eq!(proxy.credentials(), Some(credentials.into()));
     assert!(proxy.asked().contains(&"api.dropboxapi.com:443".into()));
 }
 
@@ -215,6 +218,8 @@ fn of_several_proxies_the_specific_one_counts() {
         ("HTTPS_PROXY", &["ALL_PROXY", "HTTP_PROXY", "all_proxy"][..]),
         ("https_proxy", &["HTTPS_PROXY", "ALL_PROXY", "http_proxy"]),
         ("ALL_PROXY", &["HTTP_PROXY", "http_proxy"]),
+        ("http_proxy", &["HTTP_PROXY"]),
+        ("HTTP_PROXY", &[]),
     ] {
         for wrong in [dead, "socks5h://127.0.0.1:1", "nonsense://x", ""] {
             let world = World::authorized();

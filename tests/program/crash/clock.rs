@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use sandbox::dropbox::DropboxOptions;
 use sandbox::http::{Action, Gate, On};
 use sandbox::uisp::Backup;
 use serde_json::json;
@@ -46,7 +47,13 @@ fn run_at(world: &World, days: &str) -> Ended {
     assert_eq!(ended.code, Some(0), "{days}: {}", ended.log);
     assert!(!ended.log.contains("ERROR"), "{days}: {}", ended.log);
     let is_told = ended.log.contains("WARNING: This machine's clock is");
+    let direction = match days.as_bytes() {
+        b"+0d" => "",
+        [b'-', ..] => " behind Dropbox's",
+        _ => " ahead of Dropbox's",
+    };
     assert_eq!(is_told, days != "+0d", "{days}: {}", ended.log);
+    assert!(ended.log.contains(direction), "{days}: {}", ended.log);
     ended
 }
 
@@ -130,4 +137,31 @@ fn a_year_back_in_the_middle_of_a_run_changes_nothing() {
     ended.assert_line(&["Finished: 2 uploaded", "1 deleted"]);
     world.assert_mirrored();
     healthy_run(&world).assert_line(&["0 uploaded", "0 deleted", "6 unchanged"]);
+}
+
+#[test]
+fn a_clock_that_is_set_while_a_listing_goes_on_was_not_wrong() {
+    let world = World::authorized_with(DropboxOptions {
+        page_size: 2,
+        ..DropboxOptions::default()
+    });
+    world.add_backups(1, 3, 1000);
+    healthy_run(&world);
+    let file = world.root().join("clock");
+    fs::write(&file, "+0d").unwrap();
+    let gate = Gate::new();
+    let second_page = On::next("files/list_folder/continue");
+    world
+        .dropbox
+        .inject(second_page, Action::Hold(gate.clone()));
+    let mut command = with_clock(&world, &file);
+    let before = world.log().len();
+    let run = command.env_remove("BACKUP_SYNC_CLOCK_SPEED").spawn();
+    assert!(gate.wait_reached(PATIENCE));
+    fs::write(&file, "+1d").unwrap();
+    gate.open();
+    let code = run.unwrap().wait().unwrap().code();
+    assert_eq!(code, Some(0), "{}", world.log());
+    let log = world.log().split_off(before);
+    assert!(!log.contains("WARNING"), "{log}");
 }

@@ -88,6 +88,7 @@ fn what_is_not_needed_of_a_tokens_answer_cannot_break_it() {
     for refusal in [
         json!({"error": "invalid_grant", "error_description": 7, "error_uri": 1}),
         json!({"error": "invalid_grant", "error_description": null, "new": {}}),
+        json!({"error": "invalid_grant: refresh token is invalid or revoked"}),
     ] {
         let world = changed_world();
         world
@@ -104,7 +105,9 @@ fn an_app_that_is_disabled_is_enabled_in_the_console() {
     let old = json!({"api_error": true, "user_error": text, "error": text});
     for refusal in [
         Action::json(403, &old),
+        Action::json(401, &old),
         Action::text(403, text),
+        Action::text(403, "The App is disabled"),
         Action::text(
             400,
             &format!("Error in call to API function \"files/list_folder\": {text}"),
@@ -125,6 +128,20 @@ fn an_app_that_is_disabled_is_enabled_in_the_console() {
             assert_eq!(world.config(), config);
             assert_recovers(&world);
         }
+    }
+}
+
+#[test]
+fn an_app_that_is_disabled_during_the_run_is_enabled_in_the_console_too() {
+    for route in [LIST, START, FINISH] {
+        let world = changed_world();
+        let expired = faults::unauthorized("expired_access_token");
+        world.dropbox.inject(On::next(route), expired);
+        let disabled = Action::text(403, "Your App Has Been Disabled.");
+        world.dropbox.inject(On::nth(TOKEN, 2), disabled);
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR: ", "app is disabled", "enable it"]);
+        assert_recovers(&world);
     }
 }
 

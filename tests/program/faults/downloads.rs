@@ -1,5 +1,7 @@
 //! One backup that cannot be read, or not as it should.
 
+use std::time::Duration;
+
 use sandbox::http::{Action, Gate, On};
 use sandbox::uisp::Backup;
 use serde_json::json;
@@ -85,8 +87,10 @@ fn an_end_that_is_not_told_is_proved() {
                 });
                 let cut = Action::EndEarly { bytes, chunked };
                 world.uisp.inject(On::next(&download_route(number)), cut);
-                world.run_well();
+                let ended = world.run_well();
                 world.assert_mirrored();
+                // What is there already is not sent again.
+                assert!(!ended.log.contains("begins again"), "{}", ended.log);
             }
         }
     }
@@ -164,7 +168,12 @@ fn a_download_that_breaks_off_again_and_again_goes_on_by_range() {
 
 #[test]
 fn a_backup_that_changes_while_it_is_read_is_not_stored() {
-    for (supports_range, new_size) in [(false, LARGE), (false, LARGE - 1), (true, LARGE - 1)] {
+    for (supports_range, new_size) in [
+        (false, LARGE),
+        (false, LARGE - 1),
+        (true, LARGE - 1),
+        (true, LARGE + 1),
+    ] {
         let world = changed_world();
         world
             .uisp
@@ -193,6 +202,11 @@ fn a_backup_that_changes_while_it_is_read_is_not_stored() {
         let hash = world.uisp.content_hash(&Backup::numbered(6, 0).id);
         let what = format!("range {supports_range}, {new_size} bytes: {}", world.log());
         assert!(stored.is_none() || stored == hash, "{what}");
+        // Another length is noticed at once.
+        assert!(
+            new_size == LARGE || what.contains("another content than before"),
+            "{what}"
+        );
         assert!(code == Some(0) || file_of(&world, 1).is_some());
         assert_recovers(&world);
     }
@@ -200,6 +214,20 @@ fn a_backup_that_changes_while_it_is_read_is_not_stored() {
 
 #[test]
 fn a_backup_that_is_deleted_during_the_run_leaves_no_trace() {
+    // As some say it whose content is gone for good.
+    let world = changed_world();
+    let gate = Gate::new();
+    let list = On::next("nms/backups");
+    world.uisp.inject(list, Action::HoldAnswer(gate.clone()));
+    let gone = Action::json(410, &json!({"statusCode": 410, "error": "Gone"}));
+    world.uisp.inject(On::every(&download_route(5)), gone);
+    let run = world.start();
+    assert!(gate.wait_reached(PATIENCE));
+    world.remove_backup(5);
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    assert_recovers(&world);
+
     let world = changed_world();
     let gate = Gate::new();
     world
@@ -217,6 +245,41 @@ fn a_backup_that_is_deleted_during_the_run_leaves_no_trace() {
     );
     assert!(file_of(&world, 5).is_none());
     assert_recovers(&world);
+}
+
+#[test]
+fn a_backup_that_crawls_is_given_up_for_the_others() {
+    // Its first byte comes after each minute and a half, or a block takes half an hour.
+    for (number, bytes, every) in [(7, 1, 900), (6, 4096, 20)] {
+        let world = changed_world();
+        let every = Duration::from_millis(every);
+        let crawl = Action::SlowResponse { bytes, every };
+        world.uisp.inject(On::every(&download_route(number)), crawl);
+        let ended = world.run_badly();
+        ended.assert_line(&[
+            "ERROR: ",
+            &name_of(number),
+            "less than a block in 10 minutes",
+        ]);
+        ended.assert_line(&["Finished: 2 uploaded", "0 deleted", "1 failed"]);
+        assert_recovers(&world);
+    }
+}
+
+#[test]
+fn what_begins_elsewhere_is_not_the_rest_of_a_backup() {
+    for range in ["bytes 5-9/8388609", "bytes */8388609", "5-9", ""] {
+        let world = changed_world();
+        let route = download_route(6);
+        world
+            .uisp
+            .inject(On::next(&route), Action::TruncateResponse(5 * MIB));
+        let elsewhere = Action::text(206, "other").with_header("Content-Range", range);
+        world.uisp.inject(On::every(&route), elsewhere);
+        let ended = world.run_badly();
+        ended.assert_line(&["ERROR: ", &name_of(6), "the rest of a backup"]);
+        assert_recovers(&world);
+    }
 }
 
 #[test]

@@ -150,8 +150,30 @@ fn a_damaged_note_of_what_was_sent_costs_nothing() {
         fs::write(journal(&world), content).unwrap();
         let ended = world.run();
         assert_eq!(ended.code, Some(0), "{content:?}: {}", ended.log);
+        if content == &beyond {
+            ended.assert_line(&["begins again from its start", "another content than before"]);
+        }
         assert_clean(&world);
     }
+}
+
+#[test]
+fn a_note_of_another_session_is_overwritten_whole() {
+    let world = interrupted_world();
+    let journal = fs::read_dir(world.data("transfers")).unwrap().next();
+    let journal = journal.unwrap().unwrap().path();
+    let old = fs::read_to_string(&journal).unwrap();
+    let year_ago = old.replacen("\"started_at\":\"2", "\"started_at\":\"1", 1);
+    assert_ne!(year_ago, old);
+    fs::write(&journal, year_ago).unwrap();
+    world
+        .dropbox
+        .inject(On::every(APPEND), faults::server_error());
+    world.run_badly();
+    let new = fs::read_to_string(&journal).unwrap();
+    assert_eq!(new.lines().count(), 1, "{new}");
+    assert_recovers(&world);
+    assert_clean(&world);
 }
 
 #[test]

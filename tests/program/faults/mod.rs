@@ -23,6 +23,7 @@ const CONTINUE: &str = "files/list_folder/continue";
 const START: &str = "files/upload_session/start";
 const APPEND: &str = "files/upload_session/append_v2";
 const FINISH: &str = "files/upload_session/finish_batch_v2";
+const METADATA: &str = "files/get_metadata";
 const DELETE: &str = "files/delete_batch";
 const CHECK: &str = "files/delete_batch/check";
 

@@ -2,6 +2,7 @@
 
 use sandbox::dropbox::faults;
 use sandbox::http::{Action, On};
+use sandbox::uisp::Creation;
 use serde_json::json;
 
 use super::*;
@@ -94,6 +95,36 @@ fn patience_until_a_time_of_day_is_given() {
 }
 
 #[test]
+fn a_time_of_day_is_that_of_whoever_names_it() {
+    let world = changed_world();
+    let there = chrono::Utc::now() + chrono::TimeDelta::days(2);
+    let written = |time: chrono::DateTime<chrono::Utc>| time.format("%a, %d %b %Y %H:%M:%S GMT");
+    let until = written(there + chrono::TimeDelta::minutes(10)).to_string();
+    let patience = Action::text(429, "")
+        .with_header("Date", &written(there).to_string())
+        .with_header("Retry-After", &until);
+    world.dropbox.inject(On::next(LIST), patience);
+    let ended = world.run_well();
+    assert!((8..20).contains(&minutes(&ended)), "{}", ended.log);
+}
+
+#[test]
+fn a_time_that_has_passed_is_no_wait_and_one_in_the_body_is_one() {
+    let world = changed_world();
+    let passed = "Wed, 21 Oct 2015 07:28:00 GMT";
+    let patience = Action::text(429, "").with_header("Retry-After", passed);
+    world.dropbox.inject(On::next(LIST), patience);
+    let ended = world.run_well();
+    assert!(minutes(&ended) < 8, "{}", ended.log);
+    let asked = json!({"error": {"reason": {".tag": "too_many_requests"}, "retry_after": 600}});
+    world
+        .dropbox
+        .inject(On::next(LIST), Action::json(429, &asked));
+    let ended = world.run_well();
+    assert!((8..20).contains(&minutes(&ended)), "{}", ended.log);
+}
+
+#[test]
 fn a_fault_beside_the_patience_has_its_own_tries() {
     let world = changed_world();
     world
@@ -131,6 +162,71 @@ fn uisp_gets_the_patience_that_it_asks_for() {
         .inject(On::every("nms/backups"), unavailable_for("7200"));
     let ended = world.run_badly();
     ended.assert_line(&["ERROR: ", "UISP asks for patience", "status 503"]);
+    assert_recovers(&world);
+}
+
+/// What asks for a minute's patience again and again.
+fn never_ready() -> Action {
+    unavailable_for("60")
+}
+
+#[test]
+fn what_the_run_can_do_without_is_not_waited_for_longer_than_ten_minutes() {
+    let world = changed_world();
+    world.uisp.inject(On::every("nms/settings"), never_ready());
+    let ended = world.run_well();
+    ended.assert_line(&["WARNING: ", "timezone"]);
+    assert!((5..15).contains(&minutes(&ended)), "{}", ended.log);
+    world.assert_mirrored();
+}
+
+#[test]
+fn a_fresh_backup_for_which_uisp_asks_for_patience_is_made_or_given_up_after_ten_minutes() {
+    const CREATE: &str = "POST nms/backups/create";
+    let world = changed_world();
+    world.configure(json!({"createBackup": true}));
+    world
+        .uisp
+        .configure(|options| options.creation = Creation::Succeeds { after_lists: 1 });
+    world
+        .uisp
+        .inject(On::times(CREATE, 9), unavailable_for("1"));
+    world.run_well();
+    assert_eq!(world.uisp.backups().len(), 7);
+    world.assert_mirrored();
+
+    world.uisp.inject(On::every(CREATE), never_ready());
+    let ended = world.run_badly();
+    ended.assert_line(&[
+        "ERROR: A fresh backup could not be made",
+        "UISP asks for patience",
+    ]);
+    assert!((5..15).contains(&minutes(&ended)), "{}", ended.log);
+}
+
+#[test]
+fn a_download_that_is_put_off_again_and_again_lets_the_others_have_their_turn() {
+    let world = changed_world();
+    world
+        .uisp
+        .inject(On::every(&download_route(7)), never_ready());
+    let ended = world.run_badly();
+    ended.assert_line(&["ERROR: ", &name_of(7), "UISP asks for patience"]);
+    ended.assert_line(&["Finished: 2 uploaded", "1 failed"]);
+    assert!((10..25).contains(&minutes(&ended)), "{}", ended.log);
+    assert_recovers(&world);
+}
+
+#[test]
+fn a_look_for_a_doubtful_file_is_given_up_after_five_minutes() {
+    let world = changed_world();
+    world.dropbox.inject(On::every(METADATA), never_ready());
+    let conflict = json!({".tag": "conflict", "conflict": {".tag": "file"}});
+    let path = "/unms-backup-20260106-0012_00000000-0000-4000-8000-000000000005.unms";
+    world.dropbox.refuse_commits(Some(path), conflict, 1);
+    let ended = world.run_badly();
+    ended.assert_line(&["Finished: 2 uploaded", "1 failed"]);
+    assert!((2..10).contains(&minutes(&ended)), "{}", ended.log);
     assert_recovers(&world);
 }
 

@@ -1,10 +1,11 @@
 //! A full Dropbox.
 
-use sandbox::http::Link;
+use sandbox::http::{Action, Exchange, Gate, Link, On};
 use sandbox::uisp::Backup;
 use serde_json::json;
 
 use super::*;
+use crate::support::PATIENCE;
 
 /// A world of three mirrored megabytes, in which a fourth does not fit any more.
 fn full_world(size: u64) -> World {
@@ -58,6 +59,8 @@ fn what_was_sent_to_a_full_dropbox_is_not_sent_again() {
         let world = full_world(size);
         world.add_backups(4, 4, size);
         world.run_badly();
+        // No deletion is due, so nothing is tried again.
+        assert_eq!(world.count(FINISH), 1);
         world.dropbox.traffic().clear_log();
         world.run_badly();
         world.dropbox.set_quota(1 << 40, 0);
@@ -150,4 +153,99 @@ fn no_other_deletion_makes_room() {
     let before = world.dropbox.files();
     world.run_badly();
     assert_eq!(world.dropbox.files(), before);
+}
+
+#[test]
+fn room_is_made_where_it_is_enough_for_the_smallest() {
+    let world = full_world(1_000_000);
+    world.remove_backup(1);
+    world.add_backups(4, 4, 1_000_000);
+    world.add_backups(5, 5, 5_000_000);
+    let ended = world.run_badly();
+    ended.assert_line(&["Dropbox is full", "done first"]);
+    ended.assert_line(&["Finished: 1 uploaded", "1 deleted"]);
+    assert!(file_of(&world, 4).is_some());
+
+    // What is free is free once, however many ask for it.
+    let world = World::authorized();
+    world.dropbox.set_app_scopes(&[
+        "files.metadata.read",
+        "files.content.write",
+        "account_info.read",
+    ]);
+    let token = world.dropbox.issue_refresh_token();
+    world.configure(json!({"dropboxRefreshToken": token}));
+    world.add_backups(1, 3, 1_000_000);
+    world.run_well();
+    world.dropbox.set_quota(3_500_000, 0);
+    world.remove_backup(1);
+    world.add_backups(4, 5, 1_800_000);
+    world.run_badly();
+    assert!(file_of(&world, 1).is_some(), "{}", world.log());
+}
+
+#[test]
+fn what_was_not_begun_for_want_of_room_has_its_turn_when_there_is_some() {
+    let world = full_world(MIB);
+    world.remove_backup(1);
+    world.add_backups(4, 43, 10_000);
+    world.dropbox.set_quota(3 * MIB + 5_000, 0);
+    // Most of them are not there to be read before the first ones have met the end of the room.
+    let gate = Gate::new();
+    let hold = Action::Hold(gate.clone());
+    world.uisp.inject(On::next(&download_route(40)), hold);
+    let run = world.start_as(&mut world.command());
+    let traffic = world.dropbox.traffic();
+    let is_refused = |e: &Exchange| e.route == FINISH && e.status.is_some();
+    assert!(traffic.wait_for(PATIENCE, |log| log.iter().any(is_refused)));
+    gate.open();
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    assert!(
+        world.log().contains("Finished: 40 uploaded"),
+        "{}",
+        world.log()
+    );
+    world.assert_mirrored();
+}
+
+#[test]
+fn no_room_is_made_by_a_run_that_cannot_remember_what_it_saw() {
+    let world = World::authorized();
+    world.add_backups(1, 200, 1000);
+    world.run_well();
+    world.remove_backup(1);
+    world.remove_backup(2);
+    world.add_backups(201, 201, 1000);
+    world.dropbox.set_quota(200_500, 0);
+    // Room for the log, not for the state.
+    let room = world.log().len() + 10_000;
+    let before = world.dropbox.files();
+    let ended = world.run_as(&mut world.command_with_full_disk(room));
+    ended.assert_line(&["ERROR: ", "state.json", "could not be written"]);
+    ended.assert_line(&["ERROR: ", "Dropbox is full"]);
+    assert_eq!(world.dropbox.files(), before);
+    assert_recovers(&world);
+}
+
+#[test]
+fn room_for_a_replacement_is_room_for_both_copies_and_is_not_made_after_an_error() {
+    // With 1,000,000 bytes each, a copy to be set aside and its replacement need two.
+    for (gone, fails, deleted) in [(1, false, 0), (2, false, 2), (2, true, 0)] {
+        let world = World::authorized();
+        world.add_backups(1, 6, 1_000_000);
+        world.run_well();
+        let changed = file_of(&world, 6).unwrap().path;
+        world.dropbox.put(&changed, &[b'x'; 1_000_000]);
+        (1..=gone).for_each(|number| world.remove_backup(number));
+        world.add_backups(7, 7, 1000);
+        world.dropbox.set_quota(6_500_000, 0);
+        if fails {
+            let page = Action::html(200, "<html>Log in</html>");
+            world.uisp.inject(On::every(&download_route(7)), page);
+        }
+        let ended = world.run();
+        let what = format!("{gone} {fails}: {}", ended.log);
+        assert_eq!(ended.code == Some(0), deleted > 0, "{what}");
+        assert!(ended.log.contains(&format!("{deleted} deleted")), "{what}");
+    }
 }

@@ -51,6 +51,10 @@ fn a_session_that_is_lost_starts_again() {
         assert_eq!(ended.code, Some(0), "{name}: {}", ended.log);
         assert_eq!(world.dropbox.traffic().clear_faults(), 0, "{name}");
         world.assert_mirrored();
+        if name == "closed" {
+            // It is not taken for the answer to a request that closes it.
+            ended.assert_line(&["begins again from its start", "append_v2: closed"]);
+        }
     }
 }
 
@@ -131,7 +135,29 @@ fn a_wrong_offset_is_put_right() {
             let what = format!("{correct} at append {nth}: {}", ended.log);
             assert_eq!(ended.code, Some(0), "{what}");
             world.assert_mirrored();
+            if correct == 0 {
+                ended.assert_line(&["begins again from its start", "incorrect_offset"]);
+            }
         }
+    }
+}
+
+#[test]
+fn a_piece_whose_answer_was_lost_is_recognised() {
+    let has_it = json!({".tag": "incorrect_offset", "correct_offset": LARGE});
+    let has_it = faults::route_error("incorrect_offset/..", &has_it);
+    for (lost, said) in [(1, Some(has_it)), (1, None), (3, None)] {
+        let world = changed_world();
+        world
+            .dropbox
+            .inject(On::nth(APPEND, lost), Action::AnswerLost);
+        // The request that closes the session waits for both others.
+        if let Some(said) = said {
+            world.dropbox.inject(On::nth(APPEND, 3), said);
+        }
+        world.run_well();
+        world.assert_mirrored();
+        assert_eq!((world.count(START), world.count(APPEND)), (3, 4));
     }
 }
 
@@ -144,6 +170,44 @@ fn a_commit_that_takes_minutes_is_waited_for_and_nothing_is_sent_again() {
     world.assert_mirrored();
     assert_eq!(world.count(START), 3);
     assert_eq!(world.count(APPEND), 3);
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_while_it_waits_for_a_commit_has_failed_in_nothing() {
+    let world = changed_world();
+    world.dropbox.slow_commits(1, Duration::from_secs(5));
+    let before = world.log().len();
+    let run = world.start_as(&mut world.command());
+    // It looks for the three files again and again, after waits that grow.
+    let traffic = world.dropbox.traffic();
+    let looks = |log: &[Exchange]| log.iter().filter(|e| e.route == METADATA).count();
+    assert!(traffic.wait_for(PATIENCE, |log| looks(log) > 18));
+    run.signal("TERM");
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    let log = world.log().split_off(before);
+    assert!(!log.contains("ERROR"), "{log}");
+    assert!(log.contains("left for the next run"), "{log}");
+    assert!(!log.contains("begins again"), "{log}");
+    assert_recovers(&world);
+}
+
+#[test]
+fn a_file_without_a_hash_is_not_called_verified() {
+    let world = changed_world();
+    let bare = json!({".tag": "success", "rev": "015f0000000000000000001", "size": 20_000});
+    let answer = json!({"entries": [bare, bare, bare]});
+    world
+        .dropbox
+        .inject(On::next(FINISH), Action::json(200, &answer));
+    let ended = world.run_badly();
+    ended.assert_line(&[
+        "ERROR: ",
+        &name_of(5),
+        "no content hash",
+        "cannot be called verified",
+    ]);
+    ended.assert_line(&["Finished: 0 uploaded", "0 deleted", "3 failed"]);
+    assert_recovers(&world);
 }
 
 #[test]
@@ -208,6 +272,74 @@ fn a_session_that_never_becomes_a_file_is_given_up_after_two_runs() {
     world.run_badly();
     assert_recovers(&world);
     assert_eq!(world.count(START), 3);
+}
+
+#[test]
+fn what_is_not_the_sessions_fault_is_not_counted_against_it() {
+    for (routes, fault) in [
+        (&[FINISH, METADATA][..], faults::server_error()),
+        (&[FINISH], faults::upload_calls_used_up()),
+        (&[FINISH], faults::too_many_requests(Some(86_400))),
+    ] {
+        let world = changed_world();
+        for _ in 0..2 {
+            for route in routes {
+                world.dropbox.inject(On::every(route), fault.clone());
+            }
+            world.run_badly();
+            world.dropbox.traffic().clear_faults();
+        }
+        assert_recovers(&world);
+        assert_eq!(world.count(START), 3, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_batch_without_results_is_looked_for_and_carried_out_again() {
+    for (route, answer) in [
+        (FINISH, json!({"entries": []})),
+        (DELETE, json!({".tag": "complete", "entries": []})),
+    ] {
+        let world = changed_world();
+        world
+            .dropbox
+            .inject(On::next(route), Action::json(200, &answer));
+        world.run_well();
+        world.assert_mirrored();
+        assert_eq!(world.count(START), 3);
+    }
+}
+
+#[test]
+fn what_is_stored_is_found_whatever_the_commit_is_said_to_have_come_to() {
+    let entry = json!({".tag": "failure", "failure": {".tag": "internal_error"}});
+    let conflict =
+        json!({".tag": "path", "path": {".tag": "conflict", "conflict": {".tag": "file"}}});
+    let conflict = json!({".tag": "failure", "failure": conflict});
+    let entries = |entry: &Value| Action::json(200, &json!({"entries": [entry, entry, entry]}));
+    for answer in [
+        faults::gateway_timeout(),
+        faults::server_error(),
+        Action::html(200, "<html>Done</html>"),
+        entries(&entry),
+        entries(&conflict),
+    ] {
+        let world = changed_world();
+        let (run, gate) = world.start_held(START);
+        world.dropbox.inject(On::every(FINISH), answer.clone());
+        for backup in world.uisp.backups() {
+            let stored = world.dropbox.paths().into_iter();
+            let is_stored = stored.clone().any(|path| path.contains(&backup.id));
+            if !is_stored {
+                let day = &backup.created_at[..10].replace('-', "");
+                let path = format!("/unms-backup-{day}-0012_{}.unms", backup.id);
+                world.dropbox.put(&path, &backup.bytes());
+            }
+        }
+        gate.open();
+        assert_eq!(run.wait(), Some(0), "{answer:?}: {}", world.log());
+        world.assert_mirrored();
+    }
 }
 
 /// A world with a copy in Dropbox that differs from its backup and will be replaced.
@@ -329,12 +461,15 @@ fn an_empty_folder_makes_way() {
 #[test]
 fn a_file_that_appears_under_the_name_is_not_overwritten_unseen() {
     let world = changed_world();
-    let (run, gate) = world.start_held(FINISH);
     let path = "/unms-backup-20260106-0012_00000000-0000-4000-8000-000000000005.unms";
-    let theirs = world.dropbox.put(path, b"somebody else's");
-    gate.open();
-    assert_eq!(run.wait(), Some(1), "{}", world.log());
-    assert_eq!(world.dropbox.file(path), Some(theirs));
-    // The next run takes it for a copy of 1.2.2 that differs.
+    for theirs in ["somebody else's", "another one", "a third"] {
+        let (run, gate) = world.start_held(FINISH);
+        let theirs = world.dropbox.put(path, theirs.as_bytes());
+        gate.open();
+        assert_eq!(run.wait(), Some(1), "{}", world.log());
+        assert_eq!(world.dropbox.file(path), Some(theirs));
+    }
+    // The next run takes it for a copy of 1.2.2 that differs. The session is as good as ever.
     assert_recovers(&world);
+    assert_eq!(world.count(START), 3);
 }

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use sandbox::http::{Action, Gate, On};
 use serde_json::json;
+use sha2::Digest as _;
 
 use super::world::FolderWorld;
 use crate::support::PATIENCE;
@@ -49,7 +50,7 @@ type Change = fn(&FolderWorld);
 
 #[test]
 fn a_file_that_changes_while_it_is_read_is_left_for_the_next_run() {
-    let changes: [(&str, Change); 5] = [
+    let changes: [(&str, Change); 6] = [
         ("grows", |world| {
             let mut file = File::options()
                 .append(true)
@@ -69,6 +70,13 @@ fn a_file_that_changes_while_it_is_read_is_left_for_the_next_run() {
             let file = File::options().write(true).open(world.path("big"));
             file.unwrap().write_all_at(b"x", 0).unwrap();
         }),
+        ("is rewritten and gets its time again", |world| {
+            let file = File::options().write(true).open(world.path("big"));
+            let file = file.unwrap();
+            let time = file.metadata().unwrap().modified().unwrap();
+            file.write_all_at(b"x", 59 * MIB as u64).unwrap();
+            file.set_modified(time).unwrap();
+        }),
         ("is emptied", |world| {
             fs::write(world.path("big"), "").unwrap()
         }),
@@ -82,8 +90,8 @@ fn a_file_that_changes_while_it_is_read_is_left_for_the_next_run() {
         let before = world.dropbox.file("/big").unwrap();
         let monitor = Monitor::start();
         world.configure(json!({"healthcheckUrl": monitor.address()}));
-        // More than the reader may have in memory.
-        world.write("big", vec![2; 60 * MIB]);
+        // More than the reader may have in memory, and no whole number of blocks.
+        world.write("big", vec![2; 60 * MIB + 1000]);
         world.write("other", "another one");
         world.remove("gone");
         let gate = Gate::new();
@@ -207,6 +215,45 @@ fn an_upload_is_carried_on_unless_the_file_has_changed_since() {
         world.assert_stored(&["sub/big one.sql"]);
         assert!(!world.data("transfers").exists());
     }
+}
+
+#[test]
+fn a_run_that_reads_again_what_was_sent_can_be_asked_to_stop() {
+    let world = FolderWorld::new();
+    // Two gigabytes that take no place.
+    const BLOCKS: usize = 512;
+    let block = vec![0; 4 * MIB];
+    world.write("big", "");
+    let file = File::options().write(true).open(world.path("big")).unwrap();
+    file.set_len((BLOCKS * block.len()) as u64).unwrap();
+    kill_at(&world, APPEND);
+    // As if all of it had been sent: the next run compares it with what is noted.
+    let journal = fs::read_dir(world.data("transfers")).unwrap().next();
+    let journal = journal.unwrap().unwrap().path();
+    let head = fs::read_to_string(&journal).unwrap();
+    let hash = sha2::Sha256::digest(&block);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let notes = (0..BLOCKS).map(|index| format!("{index} {hash}\n"));
+    let head = head.lines().next().unwrap();
+    let notes = format!("{head}\n{}", notes.collect::<String>());
+    fs::write(&journal, notes).unwrap();
+    let before = world.log().len();
+    let run = world.start();
+    // Until it reads the file.
+    let open = format!("/proc/{}/fd", run.id());
+    let is_read = || {
+        let mut open = fs::read_dir(&open).unwrap().flatten();
+        world.log()[before..].contains("1 to upload")
+            && open.any(|file| fs::read_link(file.path()).is_ok_and(|path| path.ends_with("big")))
+    };
+    while !is_read() {
+        std::thread::yield_now();
+    }
+    run.signal("TERM");
+    assert_eq!(run.wait(), Some(0), "{}", world.log());
+    let log = world.log().split_off(before);
+    assert!(log.contains("1 left for the next run"), "{log}");
+    assert!(!log.contains("goes on"), "it has read all of it: {log}");
 }
 
 #[test]

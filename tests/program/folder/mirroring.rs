@@ -1,11 +1,15 @@
 //! Files arrive under their paths; what has not changed is not read again; what has is replaced.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::world::FolderWorld;
+use super::origin::Mounted;
+use super::world::{FolderWorld, set_time};
+use crate::crash::kill::is_root;
 
 const MIB: usize = 1024 * 1024;
 const START: &str = "files/upload_session/start";
@@ -75,6 +79,81 @@ fn a_content_that_changed_under_its_old_length_and_time_is_found() {
     ended.assert_line(&["0 to upload, 1 to compare, 2 unchanged"]);
     ended.assert_line(&["Finished: 0 uploaded", "3 unchanged"]);
     world.run_well().assert_line(&["0 to compare, 3 unchanged"]);
+}
+
+/// A number by which the system tells this file system's kind.
+fn kind_of(folder: &Path) -> u32 {
+    rustix::fs::statfs(folder).unwrap().f_type as u32
+}
+
+/// Overlays, whose files may have other numbers tomorrow.
+const OVERLAY: u32 = 0x794c_7630;
+
+#[test]
+fn a_folder_that_took_anothers_place_is_told_by_the_numbers_of_its_files() {
+    let world = FolderWorld::new();
+    if kind_of(world.folder()) == OVERLAY {
+        return;
+    }
+    let next = tempfile::tempdir_in(world.folder().parent().unwrap()).unwrap();
+    let next = next.path().join("next");
+    let (now, before) = (world.path("now"), world.path("before"));
+    // The system counts the time of a change in ticks: what two programs write in the same one has the same.
+    let written = SystemTime::UNIX_EPOCH;
+    let is_alike = (0..1000).any(|_| {
+        for (folder, content) in [(&now, "content"), (&next, "CONTENT")] {
+            fs::create_dir_all(folder).unwrap();
+            let _ = fs::remove_file(folder.join("dump"));
+            fs::write(folder.join("dump"), content).unwrap();
+        }
+        set_time(&now.join("dump"), written);
+        set_time(&next.join("dump"), written);
+        let changed = |folder: &Path| {
+            let file = fs::metadata(folder.join("dump")).unwrap();
+            (file.ctime(), file.ctime_nsec())
+        };
+        changed(&now) == changed(&next)
+    });
+    assert!(is_alike);
+    world.run_well();
+    fs::rename(&now, &before).unwrap();
+    fs::rename(&next, &now).unwrap();
+    fs::remove_dir_all(&before).unwrap();
+    let ended = world.run_well();
+    ended.assert_line(&["Finished: 1 uploaded"]);
+    world.assert_stored(&["now/dump"]);
+}
+
+#[test]
+fn numbers_of_files_that_do_not_last_are_not_remembered() {
+    let world = FolderWorld::new();
+    world.write("a", "a");
+    world.run_well();
+    let number = |world: &FolderWorld| world.state()["mirrored"]["a"]["version"]["inode"].clone();
+    let lasts = kind_of(world.folder()) != OVERLAY;
+    assert_eq!(number(&world) != json!(0), lasts);
+    let supported = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !is_root() || !lasts || !supported.contains("overlay") {
+        return;
+    }
+    let world = FolderWorld::new();
+    let parts = tempfile::tempdir_in(world.folder().parent().unwrap()).unwrap();
+    let folder = |name: &str| {
+        let folder = parts.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        folder.display().to_string()
+    };
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        folder("lower"),
+        folder("upper"),
+        folder("work")
+    );
+    let arguments = ["-t", "overlay", "-o", &options, "overlay"];
+    let _mounted = Mounted::new(&arguments, world.folder());
+    world.write("a", "a");
+    world.run_well();
+    assert_eq!(number(&world), json!(0));
 }
 
 #[test]

@@ -64,10 +64,10 @@ fn a_link_in_place_of_the_folder_itself_is_no_other_source() {
 }
 
 /// Something mounted, until dropped.
-struct Mounted(PathBuf);
+pub(super) struct Mounted(PathBuf);
 
 impl Mounted {
-    fn new(arguments: &[&str], at: &Path) -> Self {
+    pub(super) fn new(arguments: &[&str], at: &Path) -> Self {
         let mut mount = Command::new("mount");
         let status = mount.args(arguments).arg(at).status().unwrap();
         assert!(status.success(), "mounting needs root");

@@ -38,6 +38,17 @@ fn a_fresh_backup_is_made_awaited_and_mirrored() {
 }
 
 #[test]
+fn what_else_lies_in_the_folder_of_notes_is_nothing_that_was_begun() {
+    let world = creating_world(Creation::Succeeds { after_lists: 1 });
+    std::fs::create_dir(world.data("transfers")).unwrap();
+    std::fs::write(world.data("transfers").join("note"), "somebody's").unwrap();
+    world.run_well();
+    world.run_well();
+    assert_eq!(world.uisp.traffic().count(CREATE), 2);
+    world.assert_mirrored();
+}
+
+#[test]
 fn nothing_is_made_unless_it_is_asked_for() {
     let world = World::authorized();
     world.configure(json!({"createBackup": false}));

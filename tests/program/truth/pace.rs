@@ -4,11 +4,13 @@ use sandbox::http::{Action, Gate, On};
 use sandbox::uisp::{Backup, Creation};
 use serde_json::json;
 
-use super::{Watch, status};
+use super::{START, Watch, status};
 use crate::support::{Ended, PATIENCE, World};
 
 const MIB: u64 = 1024 * 1024;
 const CREATE: &str = "POST nms/backups/create";
+const LIST: &str = "files/list_folder";
+const DELETE: &str = "files/delete_batch";
 
 /// A run of an hour, in which at most 41 MB are sent, takes less than four seconds. On a busy machine its time limits
 /// may pass.
@@ -112,4 +114,90 @@ fn a_run_after_a_killed_one_makes_no_fresh_backup_and_sends_what_was_begun_first
         "{downloads:?}"
     );
     world.assert_mirrored();
+}
+
+/// Makes the next run one that the plugin itself has asked for, so many times in a row.
+fn set_continuations(world: &World, number: u32) {
+    let mut state = world.state();
+    state["continuations"] = json!(number);
+    std::fs::write(world.data("state.json"), state.to_string()).unwrap();
+}
+
+#[test]
+fn a_run_that_carries_on_makes_no_fresh_backup_either_where_none_is_half_sent() {
+    let world = World::authorized();
+    world.configure(json!({"createBackup": true}));
+    world
+        .uisp
+        .configure(|options| options.creation = Creation::Succeeds { after_lists: 0 });
+    world.add_backups(1, 3, 1000);
+    world.run_well();
+    assert!(!world.data("transfers").exists());
+    set_continuations(&world, 1);
+    for made in [1, 2] {
+        let ended = world.run_well();
+        let is_said = ended.log.contains("No fresh backup is made in this run");
+        assert_eq!(is_said, made == 1, "{}", ended.log);
+        assert_eq!(world.uisp.traffic().count(CREATE), made, "{}", ended.log);
+    }
+}
+
+#[test]
+fn a_week_of_runs_that_ask_for_the_next_one_is_enough() {
+    let world = World::authorized();
+    world.configure(json!({"uploadLimitMbps": 0.1}));
+    world.uisp.add(Backup::numbered(1, 60 * MIB));
+    short_run(&world).assert_line(&["UISP is asked to start the plugin again"]);
+    assert_eq!(world.state()["continuations"], json!(1));
+    set_continuations(&world, 170);
+    world.uisp.add(Backup::numbered(2, 60 * MIB));
+    let ended = short_run(&world);
+    ended.assert_line(&["left for the next run"]);
+    assert!(!ended.log.contains("UISP is asked"), "{}", ended.log);
+    assert_eq!(world.state()["continuations"], json!(0));
+}
+
+/// A run that has to wait for 50 minutes before it knows what there is to do.
+fn late_run(world: &World) -> Ended {
+    let patience = Action::text(503, "").with_header("Retry-After", "3000");
+    world.dropbox.inject(On::next(LIST), patience);
+    let mut command = world.command();
+    // Five minutes, a second on the wall's clock, are left.
+    command.env("BACKUP_SYNC_CLOCK_SPEED", "300");
+    let ended = world.run_as(&mut command);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    let request = world.root().join(".ucrm-plugin-execution-requested");
+    assert!(!request.exists(), "nothing was sent: {}", ended.log);
+    ended
+}
+
+#[test]
+fn past_fifty_minutes_nothing_is_begun() {
+    let world = World::authorized();
+    world.add_backups(1, 4, 1000);
+    world.run_well();
+    world.remove_backup(1);
+    // Two to be compared, two to be sent.
+    for path in &world.dropbox.paths()[2..] {
+        world.dropbox.put(path, b"changed");
+    }
+    world.add_backups(5, 6, 1000);
+    world.dropbox.traffic().clear_log();
+    world.uisp.traffic().clear_log();
+    let ended = late_run(&world);
+    ended.assert_line(&["WARNING: Finished early", "4 left for the next run"]);
+    ended.assert_line(&["1 deletion waits"]);
+    ended.assert_line(&["regular run carries on"]);
+    assert_eq!(world.uisp.traffic().count("nms/backups/*"), 0);
+    assert_eq!(world.count(START) + world.count(DELETE), 0);
+    world.run_well();
+    world.assert_mirrored();
+
+    world.remove_backup(2);
+    world.dropbox.traffic().clear_log();
+    let ended = late_run(&world);
+    ended.assert_line(&["1 deletion waits"]);
+    ended.assert_line(&["Finished: 0 uploaded", "0 deleted"]);
+    assert!(!ended.log.contains("carries on"), "{}", ended.log);
+    assert_eq!(world.count(DELETE), 0);
 }

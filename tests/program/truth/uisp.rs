@@ -291,6 +291,32 @@ fn what_a_dry_run_shows_is_measured_by_dropboxs_clock_too() {
 }
 
 #[test]
+fn a_listing_without_a_time_is_as_old_as_this_machine_takes_it_to_be() {
+    let (world, _watch) = mirrored(3);
+    world.configure(json!({"keepDeletedDays": 30}));
+    world.remove_backup(1);
+    let files = world.dropbox.files().into_iter();
+    let entries = files.map(|file| {
+        json!({
+            ".tag": "file",
+            "name": &file.path[1..],
+            "path_lower": file.path.to_lowercase(),
+            "rev": file.rev,
+            "size": file.size,
+            "content_hash": file.content_hash,
+        })
+    });
+    let page = json!({"entries": entries.collect::<Vec<_>>(), "cursor": "x", "has_more": false});
+    world
+        .dropbox
+        .inject(On::next("files/list_folder"), Action::json(200, &page));
+    for _ in 0..2 {
+        world.run_well().assert_line(&["0 deleted"]);
+    }
+    assert_eq!(contents_count(&world), 3);
+}
+
+#[test]
 fn a_foreign_namesake_in_another_letter_case_is_left_alone_and_told() {
     let world = World::authorized();
     add_fresh(&world, 1, 2);

@@ -21,6 +21,7 @@ struct Inner {
     is_stopped: AtomicBool,
     sockets: Mutex<Vec<TcpStream>>,
     asked: Mutex<Vec<String>>,
+    credentials: Mutex<Option<String>>,
 }
 
 impl ConnectProxy {
@@ -83,6 +84,14 @@ impl ConnectProxy {
     }
 }
 
+impl ConnectProxy {
+    /// What the last CONNECT had for `Proxy-Authorization`.
+    pub fn credentials(&self) -> Option<String> {
+        let credentials = self.inner.credentials.lock();
+        credentials.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Drop for ConnectProxy {
     fn drop(&mut self) {
         self.inner.is_stopped.store(true, Ordering::SeqCst);
@@ -116,12 +125,20 @@ impl Inner {
             ["CONNECT", name, _] => name.to_owned(),
             _ => return client.write_all(b"HTTP/1.1 405 Only CONNECT\r\n\r\n"),
         };
+        let mut credentials = None;
         while line != "\r\n" {
             line.clear();
             if reader.read_line(&mut line)? == 0 {
                 return Ok(());
             }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("proxy-authorization")
+            {
+                credentials = Some(value.trim().to_owned());
+            }
         }
+        let last = self.credentials.lock();
+        *last.unwrap_or_else(PoisonError::into_inner) = credentials;
         let Some(target) = self.target(name) else {
             client.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n")?;
             return client.shutdown(Shutdown::Both);
