@@ -167,6 +167,10 @@ impl Journals {
     ) -> Option<Unfinished> {
         let name = file_name(id);
         let file = self.open().ok()?.file(name.as_ref(), Access::Read).ok()?;
+        // What is cut off may have announced something.
+        if file.metadata().ok()?.len() > BYTES_MAX {
+            return None;
+        }
         let mut content = Vec::new();
         file.take(BYTES_MAX).read_to_end(&mut content).ok()?;
         let found = parse(&String::from_utf8_lossy(&content), version, clock::now())?;
