@@ -165,6 +165,8 @@ impl Run<'_> {
         findings.extend(remarks(&plan, &listing, kind));
         findings.extend(rivals(&plan, &machine));
         findings.add(announce(&plan, kind));
+        // The plan has everything that counts of both lists, which may be long.
+        drop((listing, mirrored.files));
         let summary = Mirror {
             source: source.as_ref(),
             dropbox,
