@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 
 use crate::age::Recipients;
 use crate::backup_id::BackupId;
-use crate::clock::{self, Stop, Stopwatch};
+use crate::clock::{self, Stop};
 use crate::dropbox::content_hash::Digested;
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, Delete, FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox};
@@ -82,8 +82,6 @@ pub struct Mirror<'a> {
 
 /// So many replacements in a run are never worth a word.
 const REPLACED_MIN: usize = 3;
-/// How often the results of comparisons are stored; a run that is killed repeats the rest.
-const SAVE_EVERY: Duration = Duration::from_secs(5);
 
 impl Mirror<'_> {
     /// Carries out the plan: uploads, then comparisons, then deletions.
@@ -115,7 +113,7 @@ impl Mirror<'_> {
         let is_sent = |decision| matches!(decision, Decision::Upload | Decision::Replace(_));
         let mut uploads = self.rows(is_sent);
         // What was begun is finished first.
-        uploads.sort_by_key(|&row| {
+        uploads.sort_by_cached_key(|&row| {
             let id = self.plan.rows[row].id.as_ref();
             id.is_none_or(|id| !self.state.journals.is_begun(id))
         });
@@ -269,6 +267,7 @@ impl Mirror<'_> {
             ..
         } = sending;
         self.summary.sent_bytes += sent;
+        self.save();
         match short_of_space {
             Some(all) if !short.rows.is_empty() => {
                 for row in short.rows {
@@ -616,7 +615,6 @@ impl Mirror<'_> {
             self.findings
                 .add(table::comparing_outdated(&files(outdated), source));
         }
-        let mut saved = Stopwatch::start();
         let mut differing = Vec::new();
         for (done, &row) in rows.iter().enumerate() {
             if self.stop.winding_down().is_some() {
@@ -626,10 +624,7 @@ impl Mirror<'_> {
             if self.compare(row) {
                 differing.push(row);
             }
-            if saved.elapsed() >= SAVE_EVERY {
-                self.save();
-                saved = Stopwatch::start();
-            }
+            self.save_if_due();
         }
         self.save();
         differing
@@ -767,6 +762,13 @@ impl Mirror<'_> {
         }
     }
 
+    /// Stores what has become of uploads or comparisons so far; a run that is killed compares the rest again.
+    fn save_if_due(&mut self) {
+        if self.state.is_save_due() {
+            self.save();
+        }
+    }
+
     /// Stores what is remembered, and what is shown of it.
     fn save(&mut self) {
         if let Err(error) = self.state.save() {
@@ -877,7 +879,7 @@ impl Observer for Sending<'_, '_, '_> {
     }
 
     fn batch_settled(&mut self) {
-        self.mirror.save();
+        self.mirror.save_if_due();
     }
 
     fn under_way(&mut self, transfers: &[UnderWay]) {

@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Permissions;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{PermissionsExt, fchown};
 use std::path::Path;
 
@@ -36,6 +36,13 @@ impl Replacement {
     /// # Errors
     /// Any failure to write, and whatever stands at `path` but is no file of ours; it is left as it is.
     pub fn prepare(path: &Path, content: &[u8]) -> io::Result<Self> {
+        Self::prepare_with(path, |file| file.write_all(content))
+    }
+
+    fn prepare_with(
+        path: &Path,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let (folder, name) = Folder::of(path)?;
         let existing = folder.look(name)?;
         let (temporary, mut file) = temporary(&folder)?;
@@ -44,7 +51,7 @@ impl Replacement {
             name: name.to_owned(),
             temporary: Some(temporary),
         };
-        file.write_all(content)?;
+        content(&mut file)?;
         if let Some(existing) = existing {
             // Only root can, and need not.
             let _ = fchown(&file, Some(existing.st_uid), Some(existing.st_gid));
@@ -98,6 +105,22 @@ fn temporary(folder: &Folder) -> io::Result<(OsString, std::fs::File)> {
 /// Any failure to write; the old content is whole then.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     Replacement::prepare(path, content)?.commit()
+}
+
+/// The same with a content that is written bit by bit, and may be too long to be in memory as a whole.
+///
+/// # Errors
+/// Any failure to write; the old content is whole then.
+pub fn write_with(
+    path: &Path,
+    content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let buffered = |file: &mut dyn Write| {
+        let mut file = BufWriter::new(file);
+        content(&mut file)?;
+        file.flush()
+    };
+    Replacement::prepare_with(path, buffered)?.commit()
 }
 
 /// Removes temporary files that killed processes have left in `folder`. Only for the process that

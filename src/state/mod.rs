@@ -7,14 +7,15 @@ pub mod journal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::backup_id::{BackupId, Version};
-use crate::clock;
-use crate::dropbox::content_hash::{BlockHash, BlockHasher, ContentHash, Digested};
+use crate::clock::{self, Stopwatch};
+use crate::dropbox::content_hash::{BlockHash, BlockHasher, ContentHash, Digested, block_hash};
 use crate::plugin::own::Folder;
 use crate::plugin::{self, atomic};
 use crate::secret::Secret;
@@ -28,6 +29,8 @@ use journal::Journals;
 const VERSION: u32 = 1;
 /// Largest state that is read: a mirror of 100,000 files has about 30 MB.
 const BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// What is saved now and then waits so many times as long as the last time took.
+const SAVE_PAUSE: u32 = 20;
 
 /// Everything remembered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -180,8 +183,10 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct State {
     path: PathBuf,
-    /// Hash of the memory as it stands in the file.
+    /// Hash of the file's content.
     saved: Option<BlockHash>,
+    /// Since the last save, and how long it took.
+    since_save: (Stopwatch, Duration),
     /// What is remembered; changes reach the disk with [`State::save`].
     pub memory: Memory,
     /// What unfinished uploads have left.
@@ -213,16 +218,14 @@ impl State {
         let holding = |memory: Memory, saved| Self {
             path: path.to_owned(),
             saved,
+            since_save: (Stopwatch::start(), Duration::ZERO),
             memory,
             journals: Journals::new(path.with_file_name("transfers")),
         };
         let fresh = || holding(Memory::default(), None);
-        let cause = match Memory::read(path) {
+        let cause = match Memory::read_with_hash(path) {
             Ok(None) => return Ok(Opened::Sound(fresh())),
-            Ok(Some(memory)) => {
-                let hash = memory.hash()?;
-                return Ok(Opened::Sound(holding(memory, Some(hash))));
-            }
+            Ok(Some((memory, hash))) => return Ok(Opened::Sound(holding(memory, Some(hash)))),
             Err(Fault::Unreadable(error)) => return Err(error),
             Err(Fault::Damaged(cause)) => cause,
         };
@@ -240,18 +243,33 @@ impl State {
         })
     }
 
+    /// Whether it is time to save what may also be saved later: however much is remembered, that takes a
+    /// small part of a run's time.
+    pub fn is_save_due(&self) -> bool {
+        let (since, took) = self.since_save;
+        since.elapsed() >= SAVE_PAUSE * took
+    }
+
     /// Writes the memory to disk, synced, if it has changed.
     ///
     /// # Errors
     /// If it cannot be written; the file's old content is whole then.
     pub fn save(&mut self) -> io::Result<()> {
+        let begun = Stopwatch::start();
+        let written = self.write();
+        self.since_save = (Stopwatch::start(), begun.elapsed());
+        written
+    }
+
+    fn write(&mut self) -> io::Result<()> {
         self.memory.version = VERSION;
         let hash = self.memory.hash()?;
         if self.saved == Some(hash) {
             return Ok(());
         }
-        let content = serde_json::to_vec_pretty(&self.memory)?;
-        atomic::write(&self.path, &content)?;
+        atomic::write_with(&self.path, |file| {
+            Ok(serde_json::to_writer_pretty(file, &self.memory)?)
+        })?;
         self.saved = Some(hash);
         Ok(())
     }
@@ -270,6 +288,11 @@ impl Memory {
     /// # Errors
     /// [`Fault`].
     pub fn read(path: &Path) -> Result<Option<Self>, Fault> {
+        Ok(Self::read_with_hash(path)?.map(|(memory, _)| memory))
+    }
+
+    /// The same with the hash of the file's content.
+    fn read_with_hash(path: &Path) -> Result<Option<(Self, BlockHash)>, Fault> {
         match fs::metadata(path) {
             Ok(file) if file.len() > BYTES_MAX => {
                 return Err(Fault::Damaged(format!("it has {} bytes", file.len())));
@@ -282,7 +305,7 @@ impl Memory {
         let memory: Self = serde_json::from_slice(&content)
             .map_err(|error| Fault::Damaged(text::json_fault(&error)))?;
         if memory.version == VERSION {
-            Ok(Some(memory))
+            Ok(Some((memory, block_hash(&content))))
         } else {
             Err(Fault::Damaged(format!(
                 "its version is {}, not {VERSION}",
