@@ -26,24 +26,34 @@ const STOP_GRACE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 struct JobProgress {
     since: Option<Stopwatch>,
+    /// Set for a large backup. Few of many are large, and not at the same time.
+    large: Option<Box<LargeProgress>>,
+}
+
+/// How far a large backup has come.
+#[derive(Debug)]
+struct LargeProgress {
+    /// Bytes that earlier runs have sent.
+    held: u64,
+    /// The whole length, where it is known.
+    length: Option<u64>,
     /// Whole blocks that this pass has sent.
     appended: u64,
-    /// Bytes that earlier runs have sent, and the whole length; set for a large backup.
-    large: Option<(u64, Option<u64>)>,
-    /// Set once a large backup has been read to its end: what closes its session after so many blocks.
+    /// Set once it has been read to its end: what closes its session after so many blocks.
     close: Option<(u64, Box<Work>)>,
 }
 
-impl JobProgress {
-    /// Closes a large backup's session once every whole block has arrived: Dropbox takes nothing
-    /// more afterwards.
+impl LargeProgress {
+    /// Closes the session once every whole block has arrived: Dropbox takes nothing more afterwards.
     fn close_if_complete(&mut self, queue: &Queue) {
         let appended = self.appended;
         if let Some((_, close)) = self.close.take_if(|(blocks, _)| *blocks == appended) {
             queue.push_first(*close);
         }
     }
+}
 
+impl JobProgress {
     fn took(&self) -> Duration {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
@@ -146,15 +156,26 @@ impl<'a> Coordinator<'a> {
         match news {
             News::Begun => progress.since = Some(Stopwatch::start()),
             News::NotBegun => self.settle(job, Fate::NotBegun),
-            News::Large { held, length } => progress.large = Some((held, length)),
+            News::Large { held, length } => {
+                progress.large = Some(Box::new(LargeProgress {
+                    held,
+                    length,
+                    appended: 0,
+                    close: None,
+                }));
+            }
             News::Appended => {
-                progress.appended += 1;
                 self.ended.sent += BLOCK_BYTES as u64;
-                progress.close_if_complete(&self.pass.queue);
+                if let Some(large) = &mut progress.large {
+                    large.appended += 1;
+                    large.close_if_complete(&self.pass.queue);
+                }
             }
             News::Read { blocks, close } => {
-                progress.close = Some((blocks, close));
-                progress.close_if_complete(&self.pass.queue);
+                if let Some(large) = &mut progress.large {
+                    large.close = Some((blocks, close));
+                    large.close_if_complete(&self.pass.queue);
+                }
             }
             News::Ready(ready) => {
                 if progress.large.is_none() {
@@ -248,12 +269,12 @@ impl<'a> Coordinator<'a> {
         }
         self.reported = Stopwatch::start();
         let under_way = |(&job, progress): (&usize, &JobProgress)| {
-            let (held, length) = progress.large?;
-            let sent = progress.appended * BLOCK_BYTES as u64;
+            let large = progress.large.as_ref()?;
+            let sent = large.appended * BLOCK_BYTES as u64;
             Some(UnderWay {
                 job,
-                held: held + sent,
-                length,
+                held: large.held + sent,
+                length: large.length,
                 sent,
                 took: progress.took(),
             })
