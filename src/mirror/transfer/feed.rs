@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::lane::{Block, ReadySession, Session, Work};
 use super::reader::BackupReader;
 use super::sealing::Sealing;
-use super::{Error, Event, Job, News, Pass, SMALL_BLOCKS};
+use super::{Error, Event, Job, LEASE_BYTES_MIN, News, Pass, SMALL_BLOCKS};
 use crate::age::{Recipients, Seal};
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
 use crate::findings::table;
@@ -218,7 +218,7 @@ impl Pass<'_> {
         let needed = left
             .and_then(|left| usize::try_from(left).ok())
             .map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
-        let mut lease = self.budget.take(needed);
+        let mut lease = self.budget.take(needed.max(LEASE_BYTES_MIN));
         // A shorter block gets room for one byte more, so that a longer content is noticed.
         let mut buffer = self.budget.buffer(BLOCK_BYTES.min(needed + 1));
         let filled = reader.next_block(&mut buffer)?;
@@ -226,7 +226,7 @@ impl Pass<'_> {
             self.budget.recycle(buffer);
             return Ok(None);
         }
-        lease.shrink_to(filled);
+        lease.shrink_to(filled.max(LEASE_BYTES_MIN));
         let bytes = if filled < buffer.len() && buffer.len() == BLOCK_BYTES {
             // The end of a backup of unknown length: a buffer of its own size keeps the lease true.
             let exact = buffer[..filled].to_vec();

@@ -51,6 +51,8 @@ const LANE_BYTES_PER_SECOND: usize = 300_000;
 /// As many blocks as lanes: one is being read while the others are on their way. The half block
 /// more lets seven backups of 5 MB be on their way instead of six.
 const BUDGET_BYTES: usize = LANES * BLOCK_BYTES + BLOCK_BYTES / 2;
+/// The least that something read is charged with, so that of many small files a few hundred at most are read ahead.
+const LEASE_BYTES_MIN: usize = 64 * 1024;
 /// The lanes begin one after another. Beginning together, they would share the line, end together
 /// and leave it idle while all of them wait for their answers, again and again.
 const LANE_DELAY: Duration = Duration::from_millis(35);
