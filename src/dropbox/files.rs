@@ -14,7 +14,6 @@ use super::content_hash::ContentHash;
 use super::error::Conflict;
 use super::{Dropbox, Error};
 use crate::clock::{self, StopReason};
-use crate::http::Body;
 use crate::http::retry::{Retry, Retryable, Tries, with_retry};
 
 /// Most entries of one batch call.
@@ -144,7 +143,8 @@ struct Relocated {
     metadata: WireEntry,
 }
 
-#[derive(Deserialize)]
+/// The entries of a batch call, or its results.
+#[derive(Serialize, Deserialize)]
 struct Batch {
     entries: Vec<Value>,
 }
@@ -314,7 +314,7 @@ impl Dropbox {
     /// [`Error`].
     pub fn start_closed_session(&self, content: &[&[u8]]) -> Result<String, Error> {
         let argument = json!({"close": true});
-        self.start(&argument, Body::Parts(content))
+        self.start(&argument, content)
     }
 
     /// Opens a session whose pieces may arrive in any order.
@@ -323,10 +323,10 @@ impl Dropbox {
     /// [`Error`].
     pub fn start_concurrent_session(&self) -> Result<String, Error> {
         let argument = json!({"close": false, "session_type": "concurrent"});
-        self.start(&argument, Body::Bytes(&[]))
+        self.start(&argument, &[])
     }
 
-    fn start(&self, argument: &Value, content: Body<'_>) -> Result<String, Error> {
+    fn start(&self, argument: &Value, content: &[&[u8]]) -> Result<String, Error> {
         let started: SessionStarted =
             self.upload("files/upload_session/start", argument, content)?;
         Ok(started.session_id)
@@ -337,7 +337,7 @@ impl Dropbox {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn append(&self, cursor: &Cursor<'_>, close: bool, content: Body<'_>) -> Result<(), Error> {
+    pub fn append(&self, cursor: &Cursor<'_>, close: bool, content: &[&[u8]]) -> Result<(), Error> {
         let argument = json!({"cursor": cursor, "close": close});
         let _: Value = self.upload("files/upload_session/append_v2", &argument, content)?;
         Ok(())
@@ -362,14 +362,13 @@ impl Dropbox {
     fn finish_with(
         &self,
         commits: &[Commit<'_>],
-        ask: impl Fn(&Value) -> Result<(Value, Option<DateTime<Utc>>), Error>,
+        ask: impl Fn(&Batch) -> Result<(Value, Option<DateTime<Utc>>), Error>,
     ) -> Vec<Result<FileMetadata, Error>> {
         self.settle_batch(commits, |commits| {
-            let entries: Vec<Value> = commits
-                .iter()
-                .map(|commit| commit_argument(commit))
-                .collect();
-            let (answer, _) = ask(&json!({"entries": entries}))?;
+            let entries = commits.iter().map(|commit| commit_argument(commit));
+            let (answer, _) = ask(&Batch {
+                entries: entries.collect(),
+            })?;
             // Version 2 of the route answers with the results; a job, as version 1 does, is waited for.
             let answer = match answer.get("async_job_id") {
                 Some(_) => self.wait_for_job(FINISH, FINISH_CHECK, answer)?,
@@ -400,11 +399,15 @@ impl Dropbox {
     pub fn delete_batch(&self, files: &[Delete<'_>]) -> Vec<Result<(), Error>> {
         const ROUTE: &str = "files/delete_batch";
         self.settle_batch(files, |files| {
-            let entries: Vec<Value> = files
+            let entries = files
                 .iter()
-                .map(|file| json!({"path": file.path, "parent_rev": file.rev}))
-                .collect();
-            let answer = self.rpc(ROUTE, &json!({"entries": entries}))?;
+                .map(|file| json!({"path": file.path, "parent_rev": file.rev}));
+            let answer = self.rpc(
+                ROUTE,
+                &Batch {
+                    entries: entries.collect(),
+                },
+            )?;
             let answer = self.wait_for_job(ROUTE, DELETE_CHECK, answer)?;
             if entry_tag(&answer) == "failed" {
                 let error = Error::from_failure(ROUTE, &answer["failed"]);

@@ -205,7 +205,7 @@ impl Dropbox {
         &self,
         route: &'static str,
         argument: &impl Serialize,
-        content: Body<'_>,
+        content: &[&[u8]],
     ) -> Result<T, Error> {
         let argument = header_safe(&to_json(route, argument)?);
         // The content type is required even where the body is empty.
@@ -219,7 +219,7 @@ impl Dropbox {
                 &self.hosts.content,
                 Patience::Transfer,
                 &headers,
-                content,
+                Body::Parts(content),
             )
         })
         .map(|(value, _)| value)

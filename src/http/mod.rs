@@ -130,7 +130,7 @@ pub enum Body<'a> {
     Empty,
     /// These bytes.
     Bytes(&'a [u8]),
-    /// These buffers, one behind the other.
+    /// These buffers, one behind the other, at the pace that is set.
     Parts(&'a [&'a [u8]]),
 }
 
@@ -359,18 +359,8 @@ impl Client {
         let broken = |error: http::Error| Error::Protocol(error.to_string());
         let sent = match body {
             Body::Empty => agent.run(request.body(()).map_err(broken)?),
-            Body::Bytes(bytes) if patience == Patience::Call => {
-                agent.run(request.body(bytes).map_err(broken)?)
-            }
-            Body::Bytes(_) | Body::Parts(_) => {
-                let whole = match body {
-                    Body::Bytes(bytes) => [bytes],
-                    _ => [&[][..]],
-                };
-                let parts = match body {
-                    Body::Parts(parts) => parts,
-                    _ => &whole,
-                };
+            Body::Bytes(bytes) => agent.run(request.body(bytes).map_err(broken)?),
+            Body::Parts(parts) => {
                 // A reader's length is unknown to ureq; with the header set, it keeps to it.
                 let length: usize = parts.iter().map(|part| part.len()).sum();
                 request = request.header("Content-Length", length.to_string());

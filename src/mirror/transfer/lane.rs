@@ -9,7 +9,6 @@ use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, FileMetadata, WriteMode};
 use crate::findings::table;
-use crate::http::Body;
 use crate::http::retry::{Retry, Retryable, Tries};
 use crate::state::Inside;
 use crate::state::journal::Journal;
@@ -175,7 +174,7 @@ impl Pass<'_> {
     ) -> Result<(), dropbox::Error> {
         let end = offset + content.len() as u64;
         let cursor = Cursor { session_id, offset };
-        match self.dropbox.append(&cursor, close, Body::Bytes(content)) {
+        match self.dropbox.append(&cursor, close, &[content]) {
             // The answer to an earlier try was lost: Dropbox has this piece. The content hash of
             // the committed file tells if that should be wrong.
             Err(error) if error.correct_offset().is_some_and(|correct| correct >= end) => Ok(()),
