@@ -145,7 +145,7 @@ fn run(call: &Call) -> Result<End, Failure> {
     // A source that was not asked has not shown an empty list.
     if origin.source.is_some() {
         let gaps = remarks(&plan, &origin.listing, Kind::of(&settings)).into_iter();
-        let gaps = gaps.chain(long_pending(&plan));
+        let gaps = gaps.chain(long_pending(&plan, &plan.pending));
         let gaps = gaps.filter(|finding| finding.level >= Level::Gap);
         origin.gaps = gaps.map(|finding| finding.line()).collect();
     }

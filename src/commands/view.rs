@@ -44,7 +44,7 @@ impl View {
         let zone = survey.timezone.unwrap_or_else(|_| memory.zone());
         let plan = survey::plan(&listing, &mirrored, &memory, &settings, zone);
         let mut remarks = remarks(&plan, &listing, source.kind());
-        remarks.extend(long_pending(&plan));
+        remarks.extend(long_pending(&plan, &plan.pending));
         Ok(Self {
             remarks,
             listing,

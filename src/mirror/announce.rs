@@ -1,14 +1,16 @@
 //! Says what a run is going to do, and what needs attention. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 
 use super::names;
 use super::plan::{Plan, Unfit};
+use crate::backup_id::BackupId;
 use crate::findings::{Finding, advice, table};
 use crate::row::{Decision, Provenance, Reason, Row};
 use crate::source::{Doubt, Kind, Listing};
+use crate::state::Pending;
 use crate::text;
 
 /// Names of files quoted in one line.
@@ -83,10 +85,12 @@ pub fn on_hold(plan: &Plan, kind: Kind) -> Option<Finding> {
 }
 
 /// What has not reached Dropbox in several runs. A long upload may take days.
-pub fn long_pending(plan: &Plan) -> impl Iterator<Item = Finding> {
+pub fn long_pending(
+    plan: &Plan,
+    pending: &BTreeMap<BackupId, Pending>,
+) -> impl Iterator<Item = Finding> {
     let found = plan.rows.iter().filter_map(|row| {
-        let pending = plan
-            .pending
+        let pending = pending
             .get(row.id.as_ref()?)
             .filter(|_| row.backup.is_some())?;
         let is_sent = !matches!(row.decision, Decision::Wait | Decision::Keep(_));

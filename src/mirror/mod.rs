@@ -7,6 +7,7 @@ pub mod survey;
 pub mod transfer;
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -90,16 +91,15 @@ impl Mirror<'_> {
         memory.seen.clone_from(&self.plan.seen);
         memory.on_hold.clone_from(&self.plan.on_hold);
         memory.agreed.clone_from(&self.plan.agreed);
-        memory.pending.clone_from(&self.plan.pending);
+        memory.pending = mem::take(&mut self.plan.pending);
         memory
             .mirrored
             .retain(|id, _| self.plan.seen.contains_key(id));
         memory
             .unsealed
             .retain(|id, _| self.plan.seen.contains_key(id));
-        memory
-            .refused
-            .retain(|id, _| self.plan.pending.contains_key(id));
+        let pending = &memory.pending;
+        memory.refused.retain(|id, _| pending.contains_key(id));
         let sent = self.plan.uploads().chain(self.plan.comparisons());
         self.state
             .journals
@@ -143,7 +143,9 @@ impl Mirror<'_> {
             let waiting = format!("{} {verb}", text::count(due.len(), "deletion"));
             self.findings.add(table::deletions_wait(&waiting));
         }
-        self.findings.extend(announce::long_pending(&self.plan));
+        let pending = &self.state.memory.pending;
+        self.findings
+            .extend(announce::long_pending(&self.plan, pending));
         self.summary
     }
 

@@ -179,6 +179,8 @@ impl Plan {
         let agreed = agreed.filter(|id| world.confirm_cleanup || world.agreed.contains(id));
         plan.agreed = agreed.cloned().collect();
         plan.hold_back();
+        // As long as the rows; what orders them needs as much again.
+        drop(managed);
         plan.rows.sort_by_cached_key(|row| {
             let is_foreign = row.decision == Decision::Foreign;
             (

@@ -22,10 +22,11 @@ pub const HOST_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// # Errors
 /// If it cannot be read, is longer, or is no file of ours.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    own::open(path, Access::Read)?
-        .take(limit + 1)
-        .read_to_end(&mut content)?;
+    let file = own::open(path, Access::Read)?;
+    // A long one is not to be copied from one place to the next while it grows.
+    let length = file.metadata()?.len().min(limit);
+    let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or_default() + 1);
+    file.take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
         return Err(io::Error::other(format!("it is longer than {limit} bytes")));
     }

@@ -8,7 +8,7 @@ pub mod journal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
+use std::{fs, io, mem};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -302,16 +302,26 @@ impl Memory {
             Err(error) => return Err(Fault::Unreadable(error)),
         }
         let content = plugin::read(path, BYTES_MAX).map_err(Fault::Unreadable)?;
-        let memory: Self = serde_json::from_slice(&content)
+        let mut memory: Self = serde_json::from_slice(&content)
             .map_err(|error| Fault::Damaged(text::json_fault(&error)))?;
+        let hash = block_hash(&content);
+        drop(content);
+        memory.pack();
         if memory.version == VERSION {
-            Ok(Some((memory, block_hash(&content))))
+            Ok(Some((memory, hash)))
         } else {
             Err(Fault::Damaged(format!(
                 "its version is {}, not {VERSION}",
                 memory.version
             )))
         }
+    }
+
+    /// Entries that come one by one leave a map's nodes half empty; together, they fill them.
+    fn pack(&mut self) {
+        self.seen = mem::take(&mut self.seen).into_iter().collect();
+        self.pending = mem::take(&mut self.pending).into_iter().collect();
+        self.mirrored = mem::take(&mut self.mirrored).into_iter().collect();
     }
 
     /// Forgets what another source has shown, if that is not the one that is listed now.

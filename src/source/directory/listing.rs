@@ -85,7 +85,7 @@ pub fn listing(walk: &Walk, tops: &[&Path], now: DateTime<Utc>) -> (Listing, Pla
     reserved.extend(usable.iter().flat_map(|(id, ..)| folders_of(id)));
     let wanted: BTreeSet<&str> = usable.iter().map(|(id, ..)| id.key()).collect();
 
-    let mut places = BTreeMap::new();
+    let mut places = Vec::new();
     for (id, path, version) in &usable {
         let other = walk.others.get(*path);
         let mut id = id.clone();
@@ -114,10 +114,10 @@ pub fn listing(walk: &Walk, tops: &[&Path], now: DateTime<Utc>) -> (Listing, Pla
             listing.doubts.push(doubt);
             continue;
         }
-        places.insert(id.clone(), (PathBuf::from(path), *version));
+        places.push((id.clone(), (PathBuf::from(path), *version)));
         listing.backups.push(backup(id, *version, now));
     }
-    (listing, places)
+    (listing, places.into_iter().collect())
 }
 
 fn backup(id: BackupId, version: Version, now: DateTime<Utc>) -> Backup {
