@@ -79,6 +79,8 @@ pub struct Mirror<'a> {
     pub plan: Plan,
     /// What has been done.
     pub summary: Summary,
+    /// What arrived since the memory was saved; its journals go when it is, not before.
+    pub unsaved: Vec<BackupId>,
 }
 
 /// So many replacements in a run are never worth a word.
@@ -569,6 +571,7 @@ impl Mirror<'_> {
             is_to_others: false,
         });
         row.decision = Decision::Mirrored;
+        self.unsaved.push(job.backup.id.clone());
         self.note_verified(index, digested, inside);
     }
 
@@ -764,7 +767,8 @@ impl Mirror<'_> {
         }
     }
 
-    /// Stores what has become of uploads or comparisons so far; a run that is killed compares the rest again.
+    /// Stores what has become of uploads or comparisons so far, if that is due. A run that is killed looks again for
+    /// what it did not store.
     fn save_if_due(&mut self) {
         if self.state.is_save_due() {
             self.save();
@@ -773,10 +777,18 @@ impl Mirror<'_> {
 
     /// Stores what is remembered, and what is shown of it.
     fn save(&mut self) {
-        if let Err(error) = self.state.save() {
-            let consequence = "Its old content is unchanged, and nothing is deleted in this run";
-            self.findings
-                .add(table::memory_unwritable(consequence).because(&error));
+        match self.state.save() {
+            Ok(()) => {
+                for id in mem::take(&mut self.unsaved) {
+                    self.state.journals.remove(&id);
+                }
+            }
+            Err(error) => {
+                let consequence =
+                    "Its old content is unchanged, and nothing is deleted in this run";
+                self.findings
+                    .add(table::memory_unwritable(consequence).because(&error));
+            }
         }
         let taken_at = self
             .record

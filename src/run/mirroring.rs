@@ -182,6 +182,7 @@ impl Run<'_> {
             folders: mirrored.folders,
             plan,
             summary: Summary::default(),
+            unsaved: Vec::new(),
         }
         .carry_out();
         Outcome::Mirrored(summary)

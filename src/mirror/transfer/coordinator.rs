@@ -192,7 +192,6 @@ impl<'a> Coordinator<'a> {
 
     fn note_committed(&mut self, results: Vec<(ReadySession, Result<FileMetadata, Error>)>) {
         self.committing = false;
-        let mut stored = Vec::new();
         for (ready, result) in results {
             let ReadySession {
                 job,
@@ -214,15 +213,11 @@ impl<'a> Coordinator<'a> {
                         took,
                     };
                     self.settle(job, fate);
-                    stored.push(job);
                 }
                 Err(error) => self.fail(job, error),
             }
         }
         self.observer.batch_settled();
-        for job in stored {
-            self.pass.journals.remove(&self.pass.jobs[job].backup.id);
-        }
     }
 
     /// One commit at a time; when all that is left waits for it, when the batch is full, or when

@@ -239,7 +239,8 @@ pub struct UnderWay {
 pub trait Observer {
     /// A job's fate is known.
     fn settled(&mut self, job: usize, fate: Fate);
-    /// The jobs of a batch are settled; what is known of them can be stored at once.
+    /// The jobs of a batch are settled; what is known of them can be stored at once. The journals of those that
+    /// arrived may go as soon as it is.
     fn batch_settled(&mut self);
     /// How far the large backups have come, several times a second while blocks arrive.
     fn under_way(&mut self, transfers: &[UnderWay]);
