@@ -150,7 +150,7 @@ fn a_damaged_note_of_what_was_sent_costs_nothing() {
         fs::write(journal(&world), content).unwrap();
         let ended = world.run();
         assert_eq!(ended.code, Some(0), "{content:?}: {}", ended.log);
-        if content == &beyond {
+        if *content == beyond {
             ended.assert_line(&["begins again from its start", "another content than before"]);
         }
         assert_clean(&world);
