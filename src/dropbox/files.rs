@@ -7,7 +7,7 @@ use std::iter;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
 use super::content_hash::ContentHash;
@@ -123,7 +123,16 @@ struct WireEntry {
     rev: Option<String>,
     size: Option<u64>,
     content_hash: Option<ContentHash>,
+    #[serde(default, deserialize_with = "time_if_readable")]
     server_modified: Option<DateTime<Utc>>,
+}
+
+/// A time, if it is one: nothing depends on it that an odd one should keep from being done.
+fn time_if_readable<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<DateTime<Utc>>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(value.as_str().and_then(|text| text.parse().ok()))
 }
 
 #[derive(Deserialize)]

@@ -123,7 +123,7 @@ impl<'a> Coordinator<'a> {
                     }
                     silence = Stopwatch::start();
                 }
-                // A safety net: the run ends, whatever it still waits for.
+                // Requests that do not end although they were ended. The guard of the run ends what hangs even then.
                 Err(RecvTimeoutError::Timeout) => {
                     if let Some(reason) = self.pass.stop.requested()
                         && silence.elapsed() >= STOP_GRACE

@@ -43,6 +43,30 @@ fn a_listing_that_breaks_off_is_never_taken_for_the_whole() {
 }
 
 #[test]
+fn a_time_of_a_file_that_is_none_keeps_nothing_from_being_done() {
+    for time in [json!("soon"), json!(null), json!(12), json!({})] {
+        let world = changed_world();
+        let entries: Vec<Value> = world
+            .dropbox
+            .files()
+            .iter()
+            .map(|file| {
+                json!({".tag": "file", "name": file.path.trim_start_matches('/'), "id": "id:a",
+                    "path_lower": file.path.to_lowercase(), "path_display": file.path,
+                    "rev": file.rev, "size": file.size, "content_hash": file.content_hash,
+                    "client_modified": time, "server_modified": time})
+            })
+            .collect();
+        let page = json!({"entries": entries, "cursor": "c", "has_more": false});
+        world
+            .dropbox
+            .inject(On::next(LIST), Action::json(200, &page));
+        world.run_well();
+        world.assert_mirrored();
+    }
+}
+
+#[test]
 fn a_listing_whose_cursor_is_reset_starts_over() {
     for error in [
         json!({".tag": "reset"}),
