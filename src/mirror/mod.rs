@@ -454,6 +454,7 @@ impl Mirror<'_> {
                 verified_at: clock::now(),
                 version: original.and_then(|original| original.version),
                 inside: None,
+                is_being_deleted: false,
             };
             memory.mirrored.insert(id, mirrored);
         }
@@ -588,6 +589,7 @@ impl Mirror<'_> {
                 verified_at: now,
                 version: backup.version,
                 inside,
+                is_being_deleted: false,
             };
             let (id, memory) = (backup.id.clone(), &mut self.state.memory);
             if row.is_beside {
@@ -706,6 +708,21 @@ impl Mirror<'_> {
     fn delete(&mut self, rows: &[usize]) -> bool {
         let undone = |mirror: &Self| mirror.findings.errors() + mirror.summary.left;
         let undone_before = undone(self);
+        // On disk before it is done, as a run may be killed or never get its answer.
+        for row in rows.iter().map(|&row| &self.plan.rows[row]) {
+            let memory = &mut self.state.memory;
+            let known = match row.sealed {
+                None if row.decision == Decision::Supersede => &mut memory.unsealed,
+                _ => &mut memory.mirrored,
+            };
+            if let Some(known) = row.id.as_ref().and_then(|id| known.get_mut(id)) {
+                known.is_being_deleted = true;
+            }
+        }
+        self.save();
+        if undone(self) > undone_before {
+            return false;
+        }
         for batch in rows.chunks(BATCH_ENTRIES_MAX) {
             let files = batch.iter().filter_map(|&row| {
                 let Row { name, file, .. } = &self.plan.rows[row];

@@ -128,7 +128,10 @@ impl Plan {
                     .and_then(|known| known.version)
                     .map(|version| version.modified_at);
                 let made = made.or(file.metadata.server_modified);
-                let is_own = known.is_some_and(|known| is_unchanged(known, &file.metadata));
+                let is_own = known.is_some_and(|known| {
+                    let is_it = known.rev == file.metadata.rev || !known.is_being_deleted;
+                    is_unchanged(known, &file.metadata) && is_it
+                });
                 let decision = match plan.keep_or_delete(world, id) {
                     // Rule 3, what could be it.
                     _ if doubts.concern(id, file.metadata.size) => Decision::Keep(Reason::Doubtful),

@@ -245,6 +245,7 @@ impl Run<'_> {
                     verified_at: clock::now(),
                     version: *version,
                     inside: Some(inside),
+                    is_being_deleted: false,
                 };
                 memory.note_mirrored(id, mirrored);
                 journals.remove(id);

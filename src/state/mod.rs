@@ -129,6 +129,9 @@ pub struct Mirrored {
     /// What is in the file, where it is sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside: Option<Inside>,
+    /// Its deletion was ordered, and perhaps carried out: a file of another version is one that somebody has brought back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_being_deleted: bool,
 }
 
 /// What is in a sealed file, and who can open it.

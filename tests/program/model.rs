@@ -200,12 +200,22 @@ impl History {
         let before = self.managed();
         self.strangers
             .retain(|id| !listed.iter().any(|backup| backup.id == *id));
+        let mirrored = self.state().map(|state| state["mirrored"].clone());
+        let mirrored = mirrored.unwrap_or_default();
         let contents: BTreeMap<String, String> = self
             .world
             .dropbox
             .files()
             .into_iter()
-            .map(|file| (file.path, file.content_hash))
+            .map(|file| {
+                let known = &mirrored[before.get(&file.path).map_or("", String::as_str)];
+                let is_doubtful = known["is_being_deleted"] == json!(true);
+                match is_doubtful && known["rev"] != json!(file.rev) {
+                    // What is there again after its deletion was ordered is somebody's.
+                    true => (file.path, "brought back".to_owned()),
+                    false => (file.path, file.content_hash),
+                }
+            })
             .collect();
         let now = Utc::now().timestamp() / 60;
         if is_stormy {

@@ -603,7 +603,7 @@ impl History {
             contents: self
                 .folder
                 .iter()
-                .map(|(name, file)| (name.clone(), file.content.to_string()))
+                .map(|(name, file)| (name.clone(), plugin.content(file)))
                 .collect(),
             keep: i64::from(plugin.keep_deleted_days) * DAY,
             is_confirmed: plugin.is_confirmed,
@@ -719,6 +719,7 @@ impl History {
             verified_at: time(self.now),
             version: None,
             inside: None,
+            is_being_deleted: false,
         };
         let content = file.content.to_string();
         let plugin = &mut self.servers[index].plugin;
@@ -736,6 +737,12 @@ impl History {
     ) -> Result<bool, Crashed> {
         let mut is_good = true;
         let mut gone = Vec::new();
+        let mirrored = &mut self.servers[index].plugin.mirrored;
+        for id in plan.deletions().filter_map(|row| row.id.as_ref()) {
+            if let Some(known) = mirrored.get_mut(id) {
+                known.is_being_deleted = true;
+            }
+        }
         for row in plan.deletions() {
             // What was done is remembered at the end; a crash before that forgets it.
             step(steps)?;
@@ -849,7 +856,7 @@ impl History {
                 let Some(id) = &file.id else { continue };
                 let reference = &server.plugin.reference;
                 // What somebody has put in the place of a copy stays.
-                let is_own = reference.verified.get(id) == Some(&file.content.to_string());
+                let is_own = reference.verified.get(id) == Some(&server.plugin.content(file));
                 let is_known = is_own && reference.met.contains_key(id);
                 self.check(!is_known || listed.contains(id.as_str()), || {
                     format!("{id} should have gone at last")
@@ -886,6 +893,21 @@ fn minutes(time_: DateTime<Utc>) -> i64 {
 
 fn hash(content: u64) -> ContentHash {
     ContentHash::of(&content.to_le_bytes())
+}
+
+impl Plugin {
+    /// What is in a file, as far as this installation can take it for its own: what is there again after its deletion was
+    /// ordered is somebody's.
+    fn content(&self, file: &Stored) -> String {
+        let id = file.id.as_deref().and_then(|id| BackupId::parse(id).ok());
+        let known = id.and_then(|id| self.mirrored.get(&id));
+        match known {
+            Some(known) if known.is_being_deleted && known.rev != rev_text(file) => {
+                "brought back".into()
+            }
+            _ => file.content.to_string(),
+        }
+    }
 }
 
 fn rev_text(file: &Stored) -> String {

@@ -81,6 +81,7 @@ fn mirrored() -> Mirrored {
         verified_at: day(-1),
         version: None,
         inside: None,
+        is_being_deleted: false,
     }
 }
 

@@ -176,6 +176,44 @@ fn the_word_ends_when_what_it_was_given_for_is_back() {
 }
 
 #[test]
+fn what_was_deleted_without_an_answer_is_kept_by_whoever_brings_it_back() {
+    for is_killed in [false, true] {
+        let world = mirrored(4);
+        let backup = Backup::numbered(1, 1000);
+        let paths = world.dropbox.paths();
+        let path = paths.iter().find(|path| path.contains(&backup.id)).unwrap();
+        world.remove_backup(1);
+        let gate = Gate::new();
+        let action = match is_killed {
+            true => Action::HoldAnswer(gate.clone()),
+            false => Action::AnswerLost,
+        };
+        world
+            .dropbox
+            .inject(On::from_nth("files/delete_batch*", 1), action);
+        if is_killed {
+            let run = world.start();
+            assert!(gate.wait_reached(PATIENCE), "{}", world.log());
+            run.signal("KILL");
+            run.wait();
+            gate.open();
+        } else {
+            world.run_badly();
+        }
+        world.dropbox.traffic().clear_faults();
+        world.dropbox.remove(path);
+        world.dropbox.put(path, &backup.bytes());
+        for _ in 0..2 {
+            world.run_well().assert_line(&["0 deleted"]);
+            assert!(world.dropbox.file(path).is_some());
+        }
+        // What was not deleted after all goes.
+        world.remove_backup(2);
+        world.run_well().assert_line(&["1 deleted"]);
+    }
+}
+
+#[test]
 fn what_is_deleted_is_forgotten_and_who_brings_it_back_keeps_it() {
     let world = mirrored(4);
     let backup = Backup::numbered(1, 1000);
