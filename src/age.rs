@@ -245,7 +245,7 @@ impl Sealer {
     /// `content`, sealed while it is read.
     pub fn over<R: Read>(&self, content: R) -> Sealed<R> {
         Sealed {
-            content,
+            content: Some(content),
             key: self.key.clone(),
             chunk: 0,
             ahead: None,
@@ -295,7 +295,8 @@ fn derived(secret: &[u8], salt: &[u8], label: &[u8]) -> Result<[u8; KEY_BYTES], 
 
 /// A content that is sealed while it is read.
 pub struct Sealed<R> {
-    content: R,
+    /// None any more once reading or sealing has failed: what was read of a chunk is lost.
+    content: Option<R>,
     key: LessSafeKey,
     /// Number of the next chunk.
     chunk: u64,
@@ -310,14 +311,16 @@ pub struct Sealed<R> {
 impl<R: Read> Sealed<R> {
     /// Seals the next chunk into `room`, which is large enough for any; returns its length.
     fn seal_next(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let gone = || io::Error::from(ErrorKind::BrokenPipe);
+        let mut content = self.content.take().ok_or_else(gone)?;
         let mut filled = 0;
         if let Some(first) = self.ahead.take() {
             room[0] = first;
             filled = 1;
         }
-        filled += fill(&mut self.content, &mut room[filled..CHUNK_BYTES])?;
+        filled += fill(&mut content, &mut room[filled..CHUNK_BYTES])?;
         let mut next = [0];
-        if filled == CHUNK_BYTES && fill(&mut self.content, &mut next)? == 1 {
+        if filled == CHUNK_BYTES && fill(&mut content, &mut next)? == 1 {
             self.ahead = Some(next[0]);
         }
         self.is_at_its_end = self.ahead.is_none();
@@ -332,6 +335,7 @@ impl<R: Read> Sealed<R> {
             .seal_in_place_separate_tag(nonce, Aad::empty(), plain);
         let tag = tag.map_err(|_| io::Error::new(ErrorKind::InvalidData, CannotSeal))?;
         room[filled..filled + TAG_BYTES].copy_from_slice(tag.as_ref());
+        self.content = Some(content);
         Ok(filled + TAG_BYTES)
     }
 }
@@ -343,10 +347,11 @@ impl<R: Read> Read for Sealed<R> {
                 return self.seal_next(buffer);
             }
             let mut ready = std::mem::take(&mut self.ready);
+            self.given = 0;
             ready.resize(CHUNK_BYTES + TAG_BYTES, 0);
             let length = self.seal_next(&mut ready)?;
             ready.truncate(length);
-            (self.ready, self.given) = (ready, 0);
+            self.ready = ready;
         }
         let ready = &self.ready[self.given..];
         let count = ready.len().min(buffer.len());
@@ -601,6 +606,39 @@ mod tests {
             buffer[..count].copy_from_slice(piece);
             self.0 = rest;
             Ok(count)
+        }
+    }
+
+    /// Breaks off in the middle of a chunk, and would go on.
+    struct Broken(bool);
+
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let is_first = !std::mem::replace(&mut self.0, true);
+            let count = buffer.len().min(1000);
+            buffer[..count].fill(7);
+            is_first
+                .then_some(count)
+                .ok_or(ErrorKind::ConnectionReset.into())
+        }
+    }
+
+    #[test]
+    fn what_breaks_off_is_given_to_nobody_unsealed() {
+        let recipients = recipients(&[Identity::generate()]);
+        let sealer = Seal::new(&recipients).unwrap().sealer().unwrap();
+        // By way of a small buffer, and straight into a large one.
+        for room in [1, 1000, 200_000] {
+            let mut sealed = sealer.over(Broken(false));
+            let mut buffer = vec![0; room];
+            let mut given = 0;
+            for failures in 0..3 {
+                while let Ok(count) = sealed.read(&mut buffer) {
+                    assert!(failures == 0 && count > 0, "{room}: the end is not told");
+                    given += count;
+                }
+            }
+            assert_eq!(given, sealer.preamble.len(), "{room}");
         }
     }
 

@@ -47,19 +47,25 @@ impl Naming {
 
     /// The id in the name of a sealed file; of one in a folder it can also be the name of a file that is not sealed.
     pub fn recognise_sealed(self, name: &str) -> Option<BackupId> {
-        self.recognise(name.strip_suffix(ENDING)?)
+        self.recognise(unsealed(name)?)
     }
 
     /// The time in a name, if there is one: when the backup was made, to the minute.
     pub fn time_in(self, name: &str) -> Option<DateTime<Utc>> {
         let Self::Dated(zone) = self else { return None };
-        let name = name.strip_suffix(ENDING).unwrap_or(name);
+        let name = unsealed(name).unwrap_or(name);
         recognise_dated(name)?;
         let time = name.strip_prefix(PREFIX)?.get(..TIME_LENGTH)?;
         let time = NaiveDateTime::parse_from_str(time, TIME).ok()?.and_utc();
         // The host may have had another timezone then; nothing tells.
         Some(time - *zone.local(time).offset())
     }
+}
+
+/// The name of a sealed file without its ending, whose letter case Dropbox does not mind.
+fn unsealed(name: &str) -> Option<&str> {
+    let (inner, ending) = name.split_at_checked(name.len().checked_sub(ENDING.len())?)?;
+    ending.eq_ignore_ascii_case(ENDING).then_some(inner)
 }
 
 /// Why a copy is set aside under another name before a newer one takes its place.
@@ -199,6 +205,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sealed_file_is_recognised_whatever_the_case_of_its_ending() {
+        let id = BackupId::of_path("a.sql").unwrap();
+        for (name, expected) in [
+            ("a.sql.age", Some(id.clone())),
+            ("A.SQL.AGE", Some(id)),
+            ("a.sql", None),
+            ("age", None),
+            ("\u{fc}ge", None),
+        ] {
+            assert_eq!(Naming::Paths.recognise_sealed(name), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_set_aside_says_so_and_is_recognised() {
         let time = "2026-11-26T04:12:03Z".parse().unwrap();
         for (name, expected) in [
@@ -241,6 +261,7 @@ mod tests {
         fn no_name_panics(name in any::<String>()) {
             let _ = Naming::Dated(Zone::UTC).recognise(&name);
             let _ = Naming::Paths.recognise(&name);
+            let _ = Naming::Paths.recognise_sealed(&name);
         }
     }
 }
