@@ -149,12 +149,15 @@ impl Journals {
     }
 
     /// Opens a journal to go on with it.
-    pub fn resume(&self, id: &BackupId) -> Journal {
+    ///
+    /// # Errors
+    /// If it cannot be opened. A sealed upload must not go on then: what is sent under its key could not be noted.
+    pub fn resume(&self, id: &BackupId) -> io::Result<Journal> {
         let name = file_name(id);
-        let opened = self
-            .open()
-            .and_then(|folder| folder.file(name.as_ref(), Access::Append));
-        kept(opened)
+        let file = self.open()?.file(name.as_ref(), Access::Append)?;
+        Ok(Journal {
+            file: Mutex::new(Some(file)),
+        })
     }
 
     /// What an earlier run has left of the upload of this version, sealed to these recipients or to none, if Dropbox
@@ -376,7 +379,10 @@ mod tests {
         assert_eq!(journals.unfinished(&id(), None, None), None);
         let journal = journals.begin(&id(), None, None, "pid_upload_session:x");
         journal.note_block(1, &block_hash(b"b"));
-        journals.resume(&id()).note_block(0, &block_hash(b"a"));
+        journals
+            .resume(&id())
+            .unwrap()
+            .note_block(0, &block_hash(b"a"));
         let unfinished = journals.unfinished(&id(), None, None).unwrap();
         assert_eq!(unfinished.session_id, "pid_upload_session:x");
         let held = |hash| Sent {
@@ -395,13 +401,14 @@ mod tests {
             journals.unfinished(&id(), None, None).unwrap().complete,
             Some((digested, None))
         );
-        journals.resume(&id()).note_failed_commit();
-        journals.resume(&id()).note_failed_commit();
+        journals.resume(&id()).unwrap().note_failed_commit();
+        journals.resume(&id()).unwrap().note_failed_commit();
         let unfinished = journals.unfinished(&id(), None, None).unwrap();
         assert_eq!(unfinished.failed_commits, 2);
         assert_eq!(unfinished.complete, Some((digested, None)));
         journals.retain([]);
         assert!(!folder.path().join("transfers").exists());
+        assert!(journals.resume(&id()).is_err());
     }
 
     #[test]

@@ -11,6 +11,7 @@ use sandbox::http::{Action, Exchange, Gate, On};
 use sandbox::uisp::Backup;
 use serde_json::{Value, json};
 
+use crate::folder::users;
 use crate::folder::world::FolderWorld;
 use crate::support::{Ended, PATIENCE, World};
 
@@ -439,4 +440,53 @@ fn files_of_a_folder_are_sealed_whatever_their_names() {
     world.remove("a.sql.age");
     world.run_well();
     assert_eq!(world.dropbox.paths(), ["/a.sql.age", "/sub/b.age"]);
+}
+
+#[test]
+fn what_could_not_be_noted_is_not_sent_under_an_old_key() {
+    let world = World::authorized().moving_much();
+    let owner = Owner::new();
+    seal_to(&world, &[&owner]);
+    let size = 6 * BLOCK;
+    world.uisp.add(Backup::numbered(1, size));
+    // Kills a run when so many blocks have arrived, whose answers it never sees.
+    let kill_after = |arrived: usize| {
+        let gate = Gate::new();
+        let hold = Action::HoldAnswer(gate.clone());
+        world.dropbox.inject(On::from_nth(APPEND, 1), hold);
+        let before = world.count(APPEND);
+        let plain = world.command();
+        let mut command = users::lowered(plain, world.root(), world.ca.pem_path());
+        command.env_remove("BACKUP_SYNC_CLOCK_SPEED");
+        let run = world.start_as(&mut command);
+        let traffic = world.dropbox.traffic();
+        let whole = |e: &&Exchange| e.header("content-length") == Some(&e.body_bytes.to_string());
+        let is_sent = |log: &[Exchange]| {
+            let sent = log.iter().filter(|e| e.route == APPEND);
+            sent.skip(before).filter(whole).count() >= arrived
+        };
+        assert!(traffic.wait_for(PATIENCE, is_sent), "{}", world.log());
+        run.signal("KILL");
+        run.wait();
+        traffic.clear_faults();
+        gate.open();
+    };
+    world.dropbox.inject(On::nth(APPEND, 3), Action::AnswerLost);
+    kill_after(2);
+    let journals = fs::read_dir(world.data("transfers")).unwrap();
+    for journal in journals {
+        let read_only = fs::Permissions::from_mode(0o400);
+        fs::set_permissions(journal.unwrap().path(), read_only).unwrap();
+    }
+    kill_after(6);
+    world.uisp.clear();
+    world.uisp.add(Backup {
+        altered_at: Some(5 * BLOCK + 100),
+        ..Backup::numbered(1, size)
+    });
+    world.run_well();
+    assert_sealed(&world, &owner);
+    for (place, contents) in sent(&world) {
+        assert_eq!(contents.len(), 1, "{place:?}");
+    }
 }

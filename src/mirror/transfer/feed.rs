@@ -61,10 +61,19 @@ impl Pass<'_> {
         tell: &dyn Fn(News),
     ) -> Result<(), Error> {
         let Job { backup, name, .. } = &self.jobs[job];
-        let journal = match unfinished.complete {
+        let resumed = match unfinished.complete {
             // It says all that there is to say.
-            Some(_) => Journal::default(),
+            Some(_) => Ok(Journal::default()),
             None => self.journals.resume(&backup.id),
+        };
+        let journal = match resumed {
+            Ok(journal) => journal,
+            // What is sent under its key could not be noted.
+            Err(error) if unfinished.seal.is_some() => {
+                table::begun_again(name).because(&error).log();
+                return self.send_whole(job, tell);
+            }
+            Err(_) => Journal::default(),
         };
         let session = Arc::new(Session {
             id: unfinished.session_id,

@@ -296,8 +296,11 @@ impl Pass<'_> {
         let error = Error::Dropbox(error);
         // Where Dropbox can be asked, the fault is not in the network, but perhaps in the session.
         let Job { backup, path, .. } = &self.jobs[session.job];
-        if error.may_be_the_sessions() && self.dropbox.look_at_file(path).is_ok() {
-            self.journals.resume(&backup.id).note_failed_commit();
+        if error.may_be_the_sessions()
+            && self.dropbox.look_at_file(path).is_ok()
+            && let Ok(journal) = self.journals.resume(&backup.id)
+        {
+            journal.note_failed_commit();
         }
         error
     }
