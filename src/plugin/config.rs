@@ -241,21 +241,12 @@ impl Change<'_> {
     }
 }
 
-/// Takes secret keys of age out of the file, whatever field they were pasted into: the host shows and backs up what is in it.
-/// Returns whether there were any.
-///
-/// # Errors
-/// [`Error`] if the file cannot be changed; one that cannot be read is for others to tell of.
-pub fn remove_identities(path: &Path) -> Result<bool, Error> {
-    let Ok(values) = read(path) else {
-        return Ok(false);
-    };
+/// Whether secret keys of age are in the file, whatever field they were pasted into: the host shows and backs up what is in
+/// it. A file that cannot be read is for others to tell of.
+pub fn has_identities(path: &Path) -> bool {
+    let values = read(path).unwrap_or_default();
     let mut texts = values.values().filter_map(Value::as_str);
-    let has_any = texts.any(|text| age::without_identities(text).is_some());
-    if has_any {
-        change(path, &Change::IdentityRemoved)?;
-    }
-    Ok(has_any)
+    texts.any(|text| age::without_identities(text).is_some())
 }
 
 /// Writes, beside the file, as much as a change may take: shows, before a single-use code is spent,

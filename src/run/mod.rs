@@ -17,7 +17,7 @@ use crate::dropbox::Credential;
 use crate::findings::{Finding, Findings, Level, from, table};
 use crate::healthcheck::{Healthcheck, Ping};
 use crate::mirror::Summary;
-use crate::plugin::config::{self, Settings};
+use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::lock::{self, Lock};
 use crate::plugin::own::{self, Access};
 use crate::plugin::{PluginFolder, atomic, log as plugin_log};
@@ -189,13 +189,27 @@ impl Monitor {
 
 /// The configuration, or `None` with a finding for everything that is wrong with it.
 fn load_settings(folder: &PluginFolder, findings: &Findings) -> Option<Settings> {
-    match config::remove_identities(&folder.config()) {
-        Ok(false) => {}
-        Ok(true) => findings.add(table::identity_removed()),
-        Err(error) => findings.add(table::identity_stays().after(&from::configuration(&error))),
+    if !remove_identities(folder, findings) {
+        return None;
     }
     let settings = config::load(&folder.config());
     findings.accept(settings.map_err(|error| from::configuration(&error)))
+}
+
+/// Takes secret keys of age out of the configuration. False if they stay: such a key may be in any field, and would be
+/// sent to whom that is for.
+fn remove_identities(folder: &PluginFolder, findings: &Findings) -> bool {
+    let path = folder.config();
+    if !config::has_identities(&path) {
+        return true;
+    }
+    let removed = config::change(&path, &Change::IdentityRemoved);
+    let is_removed = removed.is_ok();
+    findings.add(match removed {
+        Ok(()) => table::identity_removed(),
+        Err(error) => table::identity_stays().after(&from::configuration(&error)),
+    });
+    is_removed
 }
 
 /// Takes the lock, or returns `None` if another run holds it, which goes on for long.

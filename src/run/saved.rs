@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::{End, load_settings, open_state, request_run, store_late};
+use super::{End, load_settings, open_state, remove_identities, request_run, store_late};
 use crate::clock::Stop;
 use crate::findings::{Findings, from, table};
 use crate::open;
@@ -27,12 +27,17 @@ const TIME_LIMIT: Duration = Duration::from_secs(8);
 pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let stop = Stop::within(TIME_LIMIT, signalled);
     stop.guard(|| table::hangs().log());
-    if config::load(&folder.config()).is_ok_and(|settings| is_set_up(&settings)) {
+    let is_set_up = config::load(&folder.config()).is_ok_and(|settings| is_set_up(&settings));
+    if is_set_up && !config::has_identities(&folder.config()) {
         return End::Done;
     }
     let findings = Findings::default();
     if let Err(strange) = folder.look() {
         findings.add(from::strange(&strange));
+        return End::Failed;
+    }
+    // Also while a run goes on: such a key must not stay in the form.
+    if !remove_identities(folder, &findings) || is_set_up {
         return End::Failed;
     }
     let Ok(Some(_lock)) = Lock::take_unmarked(&folder.lock()) else {

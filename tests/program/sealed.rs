@@ -490,3 +490,21 @@ fn what_could_not_be_noted_is_not_sent_under_an_old_key() {
         assert_eq!(contents.len(), 1, "{place:?}");
     }
 }
+
+#[test]
+fn a_secret_key_is_taken_out_of_any_field_at_once_when_the_form_is_saved() {
+    let world = World::authorized();
+    world.add_backups(1, 1, 20_000);
+    let owner = Owner::new();
+    seal_to(&world, &[&owner]);
+    let secret = "AGE-SECRET-KEY-1FAKEFAKEFAKEFAKEFAKE";
+    world.configure(json!({"encryptionProof": secret}));
+    let mut save = world.command();
+    save.arg("setup");
+    let ended = world.run_as(&mut save);
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    ended.assert_line(&["ERROR: A secret key of age"]);
+    assert!(!world.config().to_string().contains("FAKE"));
+    assert_eq!(world.run_as(&mut save).log, "");
+    assert!(!world.log().contains("FAKE"));
+}
