@@ -83,8 +83,6 @@ pub enum Provenance {
     Changed,
     /// It equals the backup, but is sealed to others than the configured recipients.
     OtherRecipients,
-    /// It is not sealed, and a sealed one takes its place; nobody knows whether it is a copy of the backup.
-    Unsealed,
     /// Nobody knows where it is from.
     Unknown,
 }
@@ -115,6 +113,8 @@ pub enum Reason {
     NotSealedYet,
     /// Whether the owner can open what is sealed now was not shown yet, and this one is not sealed like that.
     KeyNotProved,
+    /// It is not sealed, and was stored by somebody when a sealed one was there.
+    StoredSince,
     /// It is sealed, and nothing is to be sealed any more.
     SealedEarlier,
 }
@@ -128,6 +128,12 @@ impl Row {
     /// Whether nothing is left of it: the file was deleted, and there is no backup.
     pub fn is_gone(&self) -> bool {
         self.backup.is_none() && self.file.is_none()
+    }
+
+    /// Whether this installation has stored what it is about to replace, or found it equal to its backup.
+    pub fn is_own(&self) -> bool {
+        use Provenance::{OtherRecipients, Outdated};
+        matches!(self.decision, Decision::Replace(Outdated | OtherRecipients))
     }
 
     /// The lengths before and after, if the backup became less than half as long since it was copied:
@@ -193,6 +199,10 @@ impl Decision {
                 Reason::KeyNotProved => {
                     "it stays until \"Encryption proof\" shows that you can open what is encrypted now".into()
                 }
+                Reason::StoredSince => {
+                    "somebody stored it after the encrypted copy; another machine needs a folder of its own"
+                        .into()
+                }
                 Reason::SealedEarlier => {
                     "it is encrypted, and new copies are not any more; it is left as it is".into()
                 }
@@ -210,9 +220,6 @@ impl Provenance {
             Self::Outdated => "its backup has changed since",
             Self::Changed => "it has changed in Dropbox since it was verified",
             Self::OtherRecipients => "it is encrypted to other keys than the configured ones",
-            Self::Unsealed => {
-                "it is not encrypted, and this installation has not compared it with its backup yet"
-            }
             Self::Unknown => "this installation has not compared it with its backup yet",
         }
     }
@@ -233,6 +240,7 @@ impl Reason {
             Self::OnHold => "on_hold",
             Self::NotSealedYet => "not_encrypted_yet",
             Self::KeyNotProved => "key_not_proved",
+            Self::StoredSince => "stored_since",
             Self::SealedEarlier => "encrypted_earlier",
         }
     }
@@ -334,6 +342,7 @@ mod tests {
             Reason::OnHold,
             Reason::NotSealedYet,
             Reason::KeyNotProved,
+            Reason::StoredSince,
             Reason::SealedEarlier,
         ];
         let explained = [
@@ -360,7 +369,6 @@ mod tests {
         let others = [
             Decision::Replace(Provenance::Outdated),
             Decision::Replace(Provenance::OtherRecipients),
-            Decision::Compare(Provenance::Unsealed),
             Decision::Supersede,
         ];
         for decision in explained.iter().chain(&kept).chain(&others) {

@@ -9,6 +9,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use ring::digest;
 use serde::{Deserialize, Serialize};
 
 /// Shorter texts are not looked for: they would be found in words.
@@ -51,9 +54,10 @@ impl Secret {
         }
     }
 
-    /// Whether both are the same word, whatever the case of its letters.
-    pub fn is_same_word(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+    /// What tells the word from others, whatever the case of its letters, without telling the word.
+    pub fn fingerprint(&self) -> String {
+        let word = self.0.to_ascii_lowercase();
+        BASE64.encode(digest::digest(&digest::SHA256, word.as_bytes()))
     }
 
     /// The text itself, for the one place that sends or stores it.
@@ -105,6 +109,14 @@ mod tests {
         let quoted = Secret::new("fake \"quoted\" secret");
         let json = serde_json::json!([quoted.expose()]).to_string();
         assert_eq!(redact(&json), "[\"[redacted]\"]");
+    }
+
+    #[test]
+    fn a_fingerprint_tells_words_apart_and_does_not_tell_them() {
+        let word = Secret::new("fakeword");
+        assert_eq!(word.fingerprint(), Secret::new("FakeWord").fingerprint());
+        assert_ne!(word.fingerprint(), Secret::new("fakewort").fingerprint());
+        assert!(!word.fingerprint().contains("fakeword"));
     }
 
     #[test]

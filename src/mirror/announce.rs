@@ -189,7 +189,7 @@ fn remarks_on_files(plan: &Plan, listing: &Listing, remarks: &mut Vec<Finding>) 
         if let Some((before, after)) = row.sudden_shrink() {
             let finding = table::sudden_shrink(&row.name, &size(before), &size(after));
             remarks.push(finding.about(&row.name));
-        } else if row.decision != Decision::Replace(Provenance::Outdated) {
+        } else if !row.is_own() {
             let here = backup.version.map_or(0, |version| version.bytes);
             let finding = table::unknown_copy(&row.name, &size(file.size), &size(here));
             remarks.push(

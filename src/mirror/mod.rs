@@ -102,15 +102,15 @@ impl Mirror<'_> {
             .retain(|id, _| self.plan.seen.contains_key(id));
         let pending = &memory.pending;
         memory.refused.retain(|id, _| pending.contains_key(id));
-        let sent = self.plan.uploads().chain(self.plan.comparisons());
-        self.state
-            .journals
-            .retain(sent.filter_map(|row| row.id.as_ref()));
         self.summary.unchanged = self.plan.unchanged();
         let errors_before = self.findings.errors();
         // What was seen is on disk before anything is done on the strength of it.
         self.save();
         let is_remembered = self.findings.errors() == errors_before;
+        let sent = self.plan.uploads().chain(self.plan.comparisons());
+        self.state
+            .journals
+            .retain(sent.filter_map(|row| row.id.as_ref()));
 
         let is_sent = |decision| matches!(decision, Decision::Upload | Decision::Replace(_));
         let mut uploads = self.rows(is_sent);
@@ -120,7 +120,11 @@ impl Mirror<'_> {
             id.is_none_or(|id| !self.state.journals.is_begun(id))
         });
         let (mut last, first) = self.blocked_and_free(uploads);
-        let is_replaced = |&&row: &&usize| self.plan.rows[row].file.is_some();
+        let is_replaced = |&&row: &&usize| {
+            let row = &self.plan.rows[row];
+            let is_the_same = row.decision == Decision::Replace(Provenance::OtherRecipients);
+            row.file.is_some() && !is_the_same
+        };
         let replaced = first.iter().filter(is_replaced).count();
         let is_warned = self.warns_of_many(replaced);
         self.send(&first, is_remembered);
@@ -316,9 +320,9 @@ impl Mirror<'_> {
         }
     }
 
-    /// Sets the file of this row aside under a name of its own before another one takes its place, unless
-    /// this installation stored it and replaced copies do not stay. Returns whether it may be replaced. One for
-    /// whose second copy there is no space goes to `short_of_space` where it is given.
+    /// Sets the file of this row aside under a name of its own before another one takes its place, unless this
+    /// installation stored it, replaced copies do not stay, and what takes its place can be opened. Returns whether it
+    /// may be replaced. One for whose second copy there is no space goes to `short_of_space` where it is given.
     fn sets_aside(&mut self, index: usize, short_of_space: Option<&mut Short>) -> bool {
         let row = &self.plan.rows[index];
         let (Some(file), Decision::Replace(provenance) | Decision::Compare(provenance)) =
@@ -326,11 +330,14 @@ impl Mirror<'_> {
         else {
             return true;
         };
-        let is_own = matches!(
-            provenance,
-            Provenance::Outdated | Provenance::OtherRecipients
-        );
-        if is_own && self.keep_replaced_days == 0 {
+        // The same content takes its place.
+        if provenance == Provenance::OtherRecipients {
+            return true;
+        }
+        let is_own = provenance == Provenance::Outdated;
+        let is_for_others = row.sealed.is_some_and(|sealed| sealed.is_to_others);
+        let may_be_the_last = is_for_others && !self.is_key_proved();
+        if is_own && self.keep_replaced_days == 0 && !may_be_the_last {
             return true;
         }
         // Set aside by an earlier run, which did not come to the replacement. What another machine retains for a
@@ -399,6 +406,12 @@ impl Mirror<'_> {
                 false
             }
         }
+    }
+
+    /// Whether it was shown that what is sealed now can be opened.
+    fn is_key_proved(&self) -> bool {
+        let recipients = self.recipients.map(Recipients::fingerprint);
+        recipients.is_some_and(|recipients| self.state.memory.is_proved(&recipients))
     }
 
     /// A name for a copy that is set aside now, which no other one has.
@@ -592,13 +605,9 @@ impl Mirror<'_> {
                 is_being_deleted: false,
             };
             let (id, memory) = (backup.id.clone(), &mut self.state.memory);
-            if row.is_beside {
-                memory.unsealed.insert(id, mirrored);
-                return;
-            }
             memory.pending.remove(&id);
             memory.refused.remove(&id);
-            memory.note_mirrored(&id, mirrored);
+            memory.note_mirrored(&id, mirrored, self.plan.made_at);
         }
     }
 
@@ -652,11 +661,6 @@ impl Mirror<'_> {
             Ok(digested) if equals(file, inside.as_ref(), digested) => {
                 let size = text::bytes(digested.bytes);
                 self.findings.add(table::verified(name, kind.name(), &size));
-                if row.is_beside {
-                    self.note_verified(index, digested, None);
-                    self.plan.rows[index].decision = Decision::Supersede;
-                    return false;
-                }
                 let stored = match (inside.is_some(), file.content_hash) {
                     (true, Some(content_hash)) => Digested {
                         bytes: file.size,
@@ -668,10 +672,6 @@ impl Mirror<'_> {
                 self.state.journals.remove(&backup.id);
                 self.note_verified(index, stored, inside);
                 self.plan.rows[index].decision = Decision::Mirrored;
-                return false;
-            }
-            Ok(_) if row.is_beside => {
-                self.plan.rows[index].decision = Decision::Keep(Reason::Strange);
                 return false;
             }
             Ok(digested) => {

@@ -52,8 +52,8 @@ pub struct World<'a> {
     pub unsealed: &'a BTreeMap<BackupId, Mirrored>,
     /// Fingerprint of the recipients that everything new is sealed to.
     pub recipients: Option<&'a str>,
-    /// Whether the owner has shown that they can open what is sealed to them.
-    pub is_key_proved: bool,
+    /// Fingerprint of those recipients for whom it was shown that what is sealed to them can be opened.
+    pub proved: Option<&'a str>,
     /// What earlier runs could not copy.
     pub pending: &'a BTreeMap<BackupId, Pending>,
     /// Names that Dropbox has refused.
@@ -124,17 +124,22 @@ impl Plan {
         for (id, files) in managed.iter().filter(|(id, _)| !listed.contains(id)) {
             for &Copy { file, is_sealed } in files {
                 let known = world.record(id, is_sealed);
-                let made = known
-                    .and_then(|known| known.version)
-                    .map(|version| version.modified_at);
-                let made = made.or(file.metadata.server_modified);
                 let is_own = known.is_some_and(|known| {
                     let is_it = known.rev == file.metadata.rev || !known.is_being_deleted;
                     is_unchanged(known, &file.metadata) && is_it
                 });
+                let known = known.filter(|_| is_own);
+                let sealed = is_sealed.then(|| world.sealed(known));
+                // Of the backup, which a sealed file is longer than.
+                let bytes = sealed.and_then(|sealed| sealed.bytes);
+                let bytes = bytes.unwrap_or(file.metadata.size);
+                let made = known
+                    .and_then(|known| known.version)
+                    .map(|version| version.modified_at);
+                let made = made.or(file.metadata.server_modified);
                 let decision = match plan.keep_or_delete(world, id) {
                     // Rule 3, what could be it.
-                    _ if doubts.concern(id, file.metadata.size) => Decision::Keep(Reason::Doubtful),
+                    _ if doubts.concern(id, bytes) => Decision::Keep(Reason::Doubtful),
                     // Rule 5, whose it is.
                     Decision::Delete { .. } if !is_own => Decision::Keep(Reason::Strange),
                     // What may be all that the owner can open.
@@ -153,8 +158,8 @@ impl Plan {
                     backup: None,
                     file: Some(file.metadata.clone()),
                     is_beside: false,
-                    sealed: is_sealed.then(|| world.sealed(known)),
-                    verified_at: known.filter(|_| is_own).map(|known| known.verified_at),
+                    sealed,
+                    verified_at: known.map(|known| known.verified_at),
                     decision,
                 });
             }
@@ -259,27 +264,29 @@ impl Plan {
         }
     }
 
-    /// Whether what would go without the admin's word is everything, or more than what would stay.
+    /// Whether what would go without the admin's word is everything, or more than what would stay. A backup of which
+    /// one copy goes counts as going, so that it makes no difference how many copies there are.
     fn would_lose_too_much(&self) -> bool {
-        let (mut going, mut staying) = (0, 0);
+        let (mut going, mut staying) = (BTreeSet::new(), BTreeSet::new());
         for row in &self.rows {
             // Files that are not this installation's own are not weighed: in a folder that servers share,
             // the others' files would make any deletion look small.
             let Some(id) = row.id.as_ref().filter(|id| self.seen.contains_key(id)) else {
                 continue;
             };
-            match row.decision {
-                _ if row.is_beside => {}
-                Decision::Upload => staying += 1,
-                _ if row.file.is_none() => {}
-                Decision::Keep(Reason::Strange) => {}
-                Decision::Delete { .. } if self.agreed.contains(id) => {}
-                Decision::Delete { .. } | Decision::Keep(Reason::OnHold) => going += 1,
-                _ => staying += 1,
-            }
+            let side = match row.decision {
+                _ if row.is_beside => continue,
+                Decision::Upload => &mut staying,
+                _ if row.file.is_none() => continue,
+                Decision::Keep(Reason::Strange) => continue,
+                Decision::Delete { .. } if self.agreed.contains(id) => continue,
+                Decision::Delete { .. } | Decision::Keep(Reason::OnHold) => &mut going,
+                _ => &mut staying,
+            };
+            side.insert(id);
         }
         // Of one file that is everything, of more it is two at least.
-        going > staying
+        going.len() > staying.difference(&going).count()
     }
 
     /// Decides again about deletions, now that it is known what has become of uploads: one that was refused for
@@ -293,6 +300,7 @@ impl Plan {
             .collect();
         for row in &mut self.rows {
             let size = row.file.as_ref().map(|file| file.size);
+            let size = row.sealed.and_then(|sealed| sealed.bytes).or(size);
             let is_it = size.is_some_and(|size| refused.contains(&size));
             let is_due = matches!(row.decision, Decision::Delete { .. });
             if is_due && is_it {
@@ -347,10 +355,15 @@ impl World<'_> {
         }
     }
 
+    /// Whether what is sealed now can be opened, as the owner has shown.
+    fn is_key_proved(&self) -> bool {
+        self.recipients.is_some() && self.recipients == self.proved
+    }
+
     /// Whether a copy is not sealed as all new ones are, which perhaps nobody can open.
     fn is_last_to_be_opened(&self, is_sealed: bool, known: Option<&Mirrored>) -> bool {
         let is_sealed_anew = is_sealed && !self.sealed(known).is_to_others;
-        self.recipients.is_some() && !self.is_key_proved && !is_sealed_anew
+        self.recipients.is_some() && !self.is_key_proved() && !is_sealed_anew
     }
 
     /// Whose copy a file is, and whether it is sealed. In a folder `x.age` can be the sealed copy of `x` or a copy of
@@ -546,10 +559,14 @@ fn listed_rows(
     };
     let present_as =
         |copy: &Copy<'_>| verified_as(copy).filter(|known| known.version == backup.version);
-    // Where nothing is sealed any more, a sealed copy is as good as another, until the backup changes.
+    // Where nothing is sealed any more, a sealed copy that can be opened is as good as another, until the backup changes.
+    let can_be_opened = |known: &Mirrored| {
+        let inside = known.inside.as_ref();
+        inside.is_some_and(|inside| Some(inside.recipients.as_str()) == world.proved)
+    };
     let can_stand_for_it = |copy: &&Copy<'_>| match seals {
         true => copy.is_sealed,
-        false => !copy.is_sealed || present_as(copy).is_some(),
+        false => !copy.is_sealed || present_as(copy).is_some_and(can_be_opened),
     };
     let candidates = || copies.iter().filter(can_stand_for_it);
     // The file that stands for the backup: one that was verified, else the first.
@@ -591,22 +608,13 @@ fn listed_rows(
         None => Decision::Upload,
         Some(copy) => decided(world, backup, copy, verified_as(&copy)),
     };
-    let first = row(copy, decision);
-    let is_sealed_well =
-        decision == Decision::Mirrored && first.sealed.is_some_and(|sealed| !sealed.is_to_others);
     let others = copies.iter().filter(|&&other| Some(other) != copy);
     let others = others.map(|other| {
         let decision = match (seals, other.is_sealed) {
             _ if !backup.finished => Decision::Keep(Reason::Unfinished),
             (true, true) | (false, false) => Decision::Keep(Reason::Duplicate),
             (false, true) => Decision::Keep(Reason::SealedEarlier),
-            (true, false) if !is_sealed_well => Decision::Keep(Reason::NotSealedYet),
-            (true, false) if !world.is_key_proved => Decision::Keep(Reason::KeyNotProved),
-            (true, false) => match (verified_as(other), world.record(&backup.id, false)) {
-                (Some(known), _) => superseded(world, known, backup, first.verified_at),
-                (None, Some(_)) => Decision::Keep(Reason::Strange),
-                (None, None) => Decision::Compare(Provenance::Unsealed),
-            },
+            (true, false) => beside_sealed(world, backup, copy.as_ref(), other),
         };
         Row {
             is_beside: true,
@@ -614,7 +622,7 @@ fn listed_rows(
         }
     });
     let others: Vec<Row> = others.collect();
-    std::iter::once(first).chain(others).collect()
+    std::iter::once(row(copy, decision)).chain(others).collect()
 }
 
 /// What happens to the file that stands for a finished backup; `known` if it is the one that was verified.
@@ -626,16 +634,14 @@ fn decided(
 ) -> Decision {
     let file = &copy.file.metadata;
     match known {
-        Some(known) if known.version != backup.version => {
-            replace_or_compare(backup, known.of_backup().bytes, Provenance::Outdated)
-        }
         Some(known) => {
-            let is_to_others = world.sealed(Some(known)).is_to_others;
             // A key that nobody may have is no reason to replace what somebody can open.
-            if is_to_others && world.is_key_proved {
-                Decision::Replace(Provenance::OtherRecipients)
-            } else {
-                Decision::Mirrored
+            let is_to_others = world.sealed(Some(known)).is_to_others && world.is_key_proved();
+            match known.version == backup.version {
+                true if is_to_others => Decision::Replace(Provenance::OtherRecipients),
+                true => Decision::Mirrored,
+                false if is_to_others => Decision::Replace(Provenance::Outdated),
+                false => replace_or_compare(backup, known.of_backup().bytes, Provenance::Outdated),
             }
         }
         None => {
@@ -653,19 +659,48 @@ fn decided(
     }
 }
 
-/// What happens to a verified file that is not sealed, now that a sealed one was verified at this time: it goes, unless it
-/// is an earlier version, which stays as long as a replaced one.
-fn superseded(
+/// What happens to a file that is not sealed, beside the sealed one that stands for its backup, if one does: it goes once
+/// that is verified and known to be opened, unless it may be more than that. An earlier version stays as long as a replaced
+/// copy does.
+fn beside_sealed(
     world: &World<'_>,
-    known: &Mirrored,
     backup: &Backup,
-    sealed_at: Option<DateTime<Utc>>,
+    sealed: Option<&Copy<'_>>,
+    plain: &Copy<'_>,
 ) -> Decision {
-    let until = retained_until(sealed_at.unwrap_or(world.now), world.keep_deleted_days);
-    if known.version != backup.version && until > world.now {
-        Decision::Keep(Reason::RetainedUntil(until))
-    } else {
-        Decision::Supersede
+    let known_of = |copy: &Copy<'_>| {
+        let known = world.record(&backup.id, copy.is_sealed);
+        known.filter(|known| is_unchanged(known, &copy.file.metadata))
+    };
+    let known = sealed.and_then(known_of);
+    let inside = known.and_then(|known| known.inside.as_ref());
+    let inside = inside.filter(|inside| Some(inside.recipients.as_str()) == world.recipients);
+    let (Some(sealed), Some(known), Some(inside)) = (sealed, known, inside) else {
+        return Decision::Keep(Reason::NotSealedYet);
+    };
+    if !world.is_key_proved() {
+        return Decision::Keep(Reason::KeyNotProved);
+    }
+    let file = &plain.file.metadata;
+    let Some(own) = known_of(plain) else {
+        // Nobody knows where it is from, but whether it is the same can be seen.
+        let is_the_same =
+            file.content_hash == Some(inside.content_hash) && file.size == inside.bytes;
+        let stored = sealed.file.metadata.server_modified;
+        return match is_the_same {
+            // Another machine would only store it again.
+            true if stored.is_some() && file.server_modified > stored => {
+                Decision::Keep(Reason::StoredSince)
+            }
+            true => Decision::Supersede,
+            false => Decision::Keep(Reason::Strange),
+        };
+    };
+    let until = retained_until(own.verified_at, world.keep_deleted_days);
+    match own.version == backup.version {
+        true if known.version != backup.version => Decision::Keep(Reason::NotSealedYet),
+        false if until > world.now => Decision::Keep(Reason::RetainedUntil(until)),
+        _ => Decision::Supersede,
     }
 }
 

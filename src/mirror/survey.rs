@@ -122,7 +122,7 @@ pub fn plan(
         false => &of_another_source,
     };
     let recipients = settings.encrypt_to.as_ref().map(Recipients::fingerprint);
-    let is_key_proved = recipients.as_deref().is_some_and(|to| proofs.is_proved(to));
+    let proof = proofs.proof.as_ref().filter(|proof| proof.is_given);
     Plan::new(&World {
         listing,
         files: &mirrored.files,
@@ -132,7 +132,7 @@ pub fn plan(
         mirrored: &memory.mirrored,
         unsealed: &memory.unsealed,
         recipients: recipients.as_deref(),
-        is_key_proved,
+        proved: proof.map(|proof| proof.recipients.as_str()),
         pending: &memory.pending,
         refused: &memory.refused,
         confirm_cleanup: settings.confirm_cleanup && !memory.tick_is_used,

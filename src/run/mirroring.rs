@@ -226,6 +226,7 @@ impl Run<'_> {
             return;
         }
         let recipients = recipients.fingerprint();
+        let now = mirrored.time.unwrap_or_else(clock::now);
         let backups = listing.backups.iter();
         let backups: BTreeMap<&BackupId, &Backup> =
             backups.map(|backup| (&backup.id, backup)).collect();
@@ -247,8 +248,7 @@ impl Run<'_> {
                     inside: Some(inside),
                     is_being_deleted: false,
                 };
-                memory.note_mirrored(id, mirrored);
-                journals.remove(id);
+                memory.note_mirrored(id, mirrored, now);
             }
         }
     }
@@ -266,21 +266,31 @@ impl Run<'_> {
             return;
         };
         let proof = memory.proof.insert(proof);
-        let given = settings.encryption_proof.as_ref();
-        if let Some(given) = given {
-            if given.is_same_word(&proof.word) {
-                proof.is_given = true;
-                let emptied = config::change(&self.folder.config(), &Change::ProofGiven);
-                self.findings.add(match emptied {
-                    Ok(()) => table::key_proved(),
-                    Err(error) => table::proof_not_emptied().after(&from::configuration(&error)),
-                });
-            } else {
-                self.findings.add(table::wrong_proof());
-            }
+        let command = proof_command(proof);
+        if let Some(given) = &settings.encryption_proof {
+            let is_right = given.fingerprint() == proof.answer;
+            proof.is_given |= is_right;
+            let finding = match is_right {
+                true => self.take_proof(),
+                false => table::wrong_proof(),
+            };
+            self.findings.add(finding);
         }
-        if !proof.is_given {
-            self.findings.add(table::prove_key(&proof_command(proof)));
+        let proof = self.state.memory.proof.as_ref();
+        if proof.is_some_and(|proof| !proof.is_given) {
+            self.findings.add(table::prove_key(&command));
+        }
+    }
+
+    /// Remembers that the right word was given, and only then empties its field.
+    fn take_proof(&mut self) -> Finding {
+        if let Err(error) = self.state.save() {
+            let consequence = "The word in the field is looked at again by the next run";
+            return table::memory_unwritable(consequence).because(&error);
+        }
+        match config::change(&self.folder.config(), &Change::ProofGiven) {
+            Ok(()) => table::key_proved(),
+            Err(error) => table::proof_not_emptied().after(&from::configuration(&error)),
         }
     }
 
@@ -345,7 +355,7 @@ fn proof(recipients: &Recipients) -> Option<Proof> {
     Some(Proof {
         recipients: recipients.fingerprint(),
         sealed: age::sealed_text(&format!("{word}\n"), recipients).ok()?,
-        word: Secret::new(word),
+        answer: Secret::new(word).fingerprint(),
         is_given: false,
     })
 }

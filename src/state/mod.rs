@@ -104,8 +104,8 @@ pub struct Pending {
 pub struct Proof {
     /// Fingerprint of the recipients that it was sealed to.
     pub recipients: String,
-    /// The word.
-    pub word: Secret,
+    /// Fingerprint of the word, which itself only who can open what is sealed shall know.
+    pub answer: String,
     /// The word, sealed, in base64.
     pub sealed: String,
     /// Whether it was given back.
@@ -121,7 +121,7 @@ pub struct Mirrored {
     pub content_hash: ContentHash,
     /// The file's length in bytes.
     pub bytes: u64,
-    /// When they were compared.
+    /// When they were compared; of a copy that is not sealed, when a sealed one took its place.
     pub verified_at: DateTime<Utc>,
     /// Which version of the backup it was, where backups have versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -342,11 +342,16 @@ impl Memory {
     }
 
     /// Notes what is known of the file that stands for a backup now. What was known of one that is not sealed is kept
-    /// when a sealed one takes its place.
-    pub fn note_mirrored(&mut self, id: &BackupId, mirrored: Mirrored) {
+    /// when a sealed one takes its place, at this time.
+    pub fn note_mirrored(&mut self, id: &BackupId, mirrored: Mirrored, now: DateTime<Utc>) {
         let is_sealed = mirrored.inside.is_some();
         let before = self.mirrored.insert(id.clone(), mirrored);
         if let Some(before) = before.filter(|before| is_sealed && before.inside.is_none()) {
+            let verified_at = now;
+            let before = Mirrored {
+                verified_at,
+                ..before
+            };
             self.unsealed.insert(id.clone(), before);
         }
     }

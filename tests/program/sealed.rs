@@ -140,11 +140,21 @@ fn what_an_older_plugin_has_left_is_compared_before_it_goes() {
     seal_to(&world, &[&owner]);
     let ended = world.run_well();
     assert_eq!(counts(&world), (3, 3));
+    let read = world.uisp.traffic().requests().len();
     owner.prove(&world, &ended);
     assert_eq!(counts(&world), (3, 1));
-    assert!(world.dropbox.file(&damaged).is_some());
-    world.run_well();
-    assert!(world.dropbox.file(&damaged).is_some());
+    for _ in 0..2 {
+        world.run_well().assert_line(&["0 to compare"]);
+        assert!(world.dropbox.file(&damaged).is_some());
+        assert_eq!(world.record()["lists"]["finished"], json!(3));
+    }
+    let requests = world.uisp.traffic().requests();
+    let requests = requests[read..].iter();
+    assert!(
+        !requests.clone().any(|e| e.route.contains("file")),
+        "{:?}",
+        requests
+    );
 }
 
 #[test]
@@ -175,7 +185,8 @@ fn without_keys_sealed_copies_are_left_and_new_ones_are_plain() {
     let owner = Owner::new();
     world.add_backups(1, 2, 20_000);
     seal_to(&world, &[&owner]);
-    world.run_well();
+    let ended = world.run_well();
+    owner.prove(&world, &ended);
     world.configure(json!({"encryptTo": null}));
     world.uisp.add(Backup::numbered(3, 20_000));
     let ended = world.run_well();
@@ -488,6 +499,143 @@ fn what_could_not_be_noted_is_not_sent_under_an_old_key() {
     assert_sealed(&world, &owner);
     for (place, contents) in sent(&world) {
         assert_eq!(contents.len(), 1, "{place:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_others_can_open_is_set_aside_until_the_new_key_was_proved() {
+    let world = FolderWorld::new();
+    let (first, second) = (Owner::new(), Owner::new());
+    world.write("a.sql", "one");
+    world.write("b.sql", "two");
+    seal_to(&world, &[&first]);
+    let ended = world.run_well();
+    first.prove(&world, &ended);
+    seal_to(&world, &[&second]);
+    world.write("a.sql", "three");
+    world.run_well();
+    let find = || {
+        let paths = world.dropbox.paths().into_iter();
+        let aside: Vec<String> = paths.filter(|path| path.contains(" (replaced ")).collect();
+        aside
+    };
+    assert_eq!(find().len(), 1, "{:?}", world.dropbox.paths());
+    assert_eq!(first.open(&world.dropbox.read(&find()[0]).unwrap()), b"one");
+    // It stays until then, and the next one, which is for the new key, is not set aside.
+    world.write("a.sql", "seven");
+    let ended = world.run_well();
+    assert_eq!(find().len(), 1);
+    second.prove(&world, &ended);
+    world.run_well();
+    assert_eq!(world.dropbox.paths(), ["/a.sql.age", "/b.sql.age"]);
+    let opened = |path: &str| second.open(&world.dropbox.read(path).unwrap());
+    assert_eq!(opened("/a.sql.age"), b"seven");
+    assert_eq!(opened("/b.sql.age"), b"two");
+    assert!(!world.log().contains("is not one that this program stored"));
+}
+
+#[test]
+fn new_keys_leave_no_second_copies_whatever_is_kept() {
+    let world = World::authorized();
+    let (first, second) = (Owner::new(), Owner::new());
+    world.configure(json!({"keepDeletedDays": 30}));
+    world.add_backups(1, 4, 20_000);
+    for owner in [&first, &second] {
+        seal_to(&world, &[owner]);
+        let ended = world.run_well();
+        let ended = owner.prove(&world, &ended);
+        assert!(!ended.log.contains("about to be replaced"), "{}", ended.log);
+        assert_sealed(&world, owner);
+    }
+}
+
+#[test]
+fn without_keys_what_nobody_has_shown_to_open_does_not_stand_for_a_backup() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    world.add_backups(1, 2, 20_000);
+    seal_to(&world, &[&owner]);
+    world.run_well();
+    // The secret key is lost, perhaps, and so is encrypting given up.
+    world.configure(json!({"encryptTo": null}));
+    world.run_well().assert_line(&["Finished: 2 uploaded"]);
+    assert_eq!(counts(&world), (2, 2));
+    world.run_well().assert_line(&["Finished: 0 uploaded"]);
+}
+
+#[test]
+fn a_plain_copy_that_another_machine_has_stored_since_is_left_to_it() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    world.add_backups(1, 2, 20_000);
+    seal_to(&world, &[&owner]);
+    let ended = world.run_well();
+    owner.prove(&world, &ended);
+    let sealed = world.dropbox.paths()[0].clone();
+    let plain = sealed.strip_suffix(".age").unwrap();
+    let backup = world.uisp.backups().into_iter();
+    let mut backup = backup.filter(|backup| plain.contains(&backup.id));
+    world
+        .dropbox
+        .advance_clock(std::time::Duration::from_secs(60));
+    world.dropbox.put(plain, &backup.next().unwrap().bytes());
+    for _ in 0..2 {
+        world
+            .run_well()
+            .assert_line(&["1 file is in Dropbox not encrypted"]);
+        assert_eq!(counts(&world), (2, 1));
+    }
+}
+
+#[test]
+fn a_replaced_plain_copy_stays_as_long_as_others_and_not_for_ever() {
+    let world = FolderWorld::new();
+    let owner = Owner::new();
+    world.configure(json!({"keepDeletedDays": 10}));
+    world.write("a.sql", "one");
+    world.run_well();
+    seal_to(&world, &[&owner]);
+    world.write("a.sql", "three");
+    let ended = world.run_well();
+    owner.prove(&world, &ended);
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    for number in 0..5 {
+        assert!(world.dropbox.file("/a.sql").is_some(), "day {number}");
+        // It changes each night.
+        world.dropbox.advance_clock(4 * day);
+        world.write("a.sql", format!("night {number}"));
+        world.run_well();
+        if number == 2 {
+            assert!(world.dropbox.file("/a.sql").is_none());
+            break;
+        }
+    }
+}
+
+#[test]
+fn the_right_word_is_remembered_before_its_field_is_emptied_and_never_written_down() {
+    let world = World::authorized();
+    let owner = Owner::new();
+    world.add_backups(1, 1, 20_000);
+    seal_to(&world, &[&owner]);
+    let ended = world.run_well();
+    let word = owner.word(&ended);
+    world.configure(json!({"encryptionProof": word.to_uppercase()}));
+    let before = world.state();
+    // The state has grown past what the disk takes.
+    let ended = world.run_as(&mut world.command_with_full_disk(512));
+    assert_eq!(ended.code, Some(1), "{}", ended.log);
+    assert_eq!(world.state(), before);
+    assert_eq!(
+        world.config()["encryptionProof"],
+        json!(word.to_uppercase())
+    );
+    world
+        .run_well()
+        .assert_line(&["is right: the encrypted copies can be opened"]);
+    for file in ["state.json", "record.json", "plugin.log", "config.json"] {
+        let text = fs::read_to_string(world.data(file)).unwrap();
+        assert!(!text.to_lowercase().contains(&word), "{file}");
     }
 }
 

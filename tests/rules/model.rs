@@ -536,7 +536,7 @@ impl History {
             mirrored: &plugin.mirrored,
             unsealed: &BTreeMap::new(),
             recipients: None,
-            is_key_proved: false,
+            proved: None,
             confirm_cleanup: plugin.is_confirmed,
             keep_deleted_days: plugin.keep_deleted_days,
             naming: Naming::Dated(Zone::UTC),

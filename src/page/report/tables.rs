@@ -192,7 +192,6 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
                 | Decision::Delete { .. }
                 | Decision::Supersede
                 | Decision::Replace(Provenance::OtherRecipients)
-                | Decision::Compare(Provenance::Unsealed)
         ),
     }
 }
