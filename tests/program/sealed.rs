@@ -582,7 +582,7 @@ fn a_plain_copy_that_another_machine_has_stored_since_is_left_to_it() {
     for _ in 0..2 {
         world
             .run_well()
-            .assert_line(&["1 file is in Dropbox not encrypted"]);
+            .assert_line(&["1 file in Dropbox is not encrypted"]);
         assert_eq!(counts(&world), (2, 1));
     }
 }
