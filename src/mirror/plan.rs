@@ -288,7 +288,10 @@ impl Plan {
         }
         let staying = staying.iter().filter(|(id, _)| !going.contains_key(*id));
         let staying: usize = staying.filter_map(|(_, copies)| copies.iter().max()).sum();
-        let going: usize = going.values().filter_map(|copies| copies.iter().max()).sum();
+        let going: usize = going
+            .values()
+            .filter_map(|copies| copies.iter().max())
+            .sum();
         // Of one file that is everything, of more it is two at least.
         going > staying
     }
