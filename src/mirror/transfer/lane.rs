@@ -1,10 +1,12 @@
 //! What the lanes do: one request at a time, each with its retries.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use super::budget::Lease;
 use super::{Aftermath, Error, Event, Job, News, Pass};
 use crate::age::Seal;
+use crate::clock::Stopwatch;
 use crate::dropbox;
 use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, ContentHash, Digested};
 use crate::dropbox::files::{Commit, Cursor, FileMetadata, WriteMode};
@@ -12,6 +14,11 @@ use crate::findings::table;
 use crate::http::retry::{Retry, Retryable, Tries};
 use crate::state::Inside;
 use crate::state::journal::Journal;
+
+/// How long Dropbox may be at work on a commit whose answer was lost. If the file is not to be seen after that, the
+/// content is sent again, which changes nothing where it is there after all. It is no number of tries: each may wait for
+/// answers that do not come.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Content under its lease.
 #[derive(Debug)]
@@ -193,13 +200,14 @@ impl Pass<'_> {
     ) -> Vec<(ReadySession, Result<FileMetadata, Error>)> {
         let mut settled = Vec::new();
         let mut tries = Tries::default();
-        let mut may_be_at_work = false;
+        let mut first_doubt: Option<Stopwatch> = None;
         loop {
             let modes: Vec<WriteMode> = sessions.iter().map(|s| self.mode(s.job)).collect();
             let commits = sessions.iter().zip(&modes);
             let commits: Vec<Commit<'_>> =
                 commits.map(|(s, mode)| self.commit_of(s, mode)).collect();
             let results = self.dropbox.try_finish_batch(&commits);
+            let is_at_work = first_doubt.is_some_and(|doubt| doubt.elapsed() < COMMIT_PATIENCE);
             let mut in_doubt = Vec::new();
             for (session, result) in std::mem::take(&mut sessions).into_iter().zip(results) {
                 let error = match result {
@@ -217,18 +225,16 @@ impl Pass<'_> {
                     .flatten();
                 if let Some(file) = found {
                     settled.push((session, Ok(file)));
-                } else if error.leaves_doubt() || (may_be_at_work && error.is_session_lost()) {
+                } else if error.leaves_doubt() || (is_at_work && error.is_session_lost()) {
                     in_doubt.push((session, error));
                 } else {
                     let error = self.failed(&session, error);
                     settled.push((session, Err(error)));
                 }
             }
-            may_be_at_work = true;
+            first_doubt.get_or_insert_with(Stopwatch::start);
             let patience = |(_, error): &(_, dropbox::Error)| match error.is_session_lost() {
-                // What Dropbox is still at work on is no longer a session and not yet a file. If that is not to be seen
-                // in about a quarter of an hour, the content is sent again, which changes nothing where it is there
-                // after all.
+                // What Dropbox is still at work on is no longer a session and not yet a file.
                 true => Retry::After(None),
                 false => error.retry(),
             };
