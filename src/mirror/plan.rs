@@ -267,7 +267,8 @@ impl Plan {
     /// Whether what would go without the admin's word is everything, or more than what would stay. A sealed copy and one
     /// that is not sealed count once, and as going if one of them goes.
     fn would_lose_too_much(&self) -> bool {
-        let (mut going, mut staying) = (BTreeMap::new(), BTreeMap::new());
+        let (mut going, mut agreed, mut staying) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for row in &self.rows {
             // Files that are not this installation's own are not weighed: in a folder that servers share,
             // the others' files would make any deletion look small.
@@ -279,21 +280,19 @@ impl Plan {
                 Decision::Upload => &mut staying,
                 _ if row.file.is_none() => continue,
                 Decision::Keep(Reason::Strange) => continue,
-                Decision::Delete { .. } if self.agreed.contains(id) => continue,
+                Decision::Delete { .. } if self.agreed.contains(id) => &mut agreed,
                 Decision::Delete { .. } | Decision::Keep(Reason::OnHold) => &mut going,
                 _ => &mut staying,
             };
             let [plain, sealed] = side.entry(id).or_insert([0, 0]);
             *(if row.sealed.is_some() { sealed } else { plain }) += 1;
         }
-        let staying = staying.iter().filter(|(id, _)| !going.contains_key(*id));
-        let staying: usize = staying.filter_map(|(_, copies)| copies.iter().max()).sum();
-        let going: usize = going
-            .values()
-            .filter_map(|copies| copies.iter().max())
-            .sum();
+        staying.retain(|id, _| !going.contains_key(id) && !agreed.contains_key(id));
+        let weight = |side: &BTreeMap<&BackupId, [usize; 2]>| -> usize {
+            side.values().filter_map(|copies| copies.iter().max()).sum()
+        };
         // Of one file that is everything, of more it is two at least.
-        going > staying
+        weight(&going) > weight(&staying)
     }
 
     /// Decides again about deletions, now that it is known what has become of uploads: one that was refused for

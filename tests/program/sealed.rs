@@ -37,9 +37,7 @@ impl Owner {
 
     /// The word that the log asks for.
     fn word(&self, ended: &Ended) -> String {
-        let (_, rest) = ended.log.split_once("run: echo ").unwrap();
-        let (sealed, _) = rest.split_once(' ').unwrap();
-        let word = self.open(&BASE64.decode(sealed).unwrap());
+        let word = self.open(&asked_word(&ended.log).unwrap());
         String::from_utf8(word).unwrap().trim().to_owned()
     }
 
@@ -51,6 +49,13 @@ impl Owner {
         assert_eq!(world.config()["encryptionProof"], json!(null));
         ended
     }
+}
+
+/// The sealed word that a log asks for.
+pub fn asked_word(log: &str) -> Option<Vec<u8>> {
+    let (_, rest) = log.rsplit_once("run: echo ")?;
+    let (sealed, _) = rest.split_once(' ')?;
+    Some(BASE64.decode(sealed).unwrap())
 }
 
 /// Seals everything to these from now on.

@@ -8,6 +8,7 @@
     reason = "a test fails by a panic, also in its helpers"
 )]
 
+mod age_kit;
 mod architecture;
 mod corpus;
 mod docs;
@@ -18,4 +19,5 @@ mod outline;
 mod parsers;
 mod planner;
 mod reliability;
+mod sealed;
 mod states;

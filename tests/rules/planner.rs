@@ -20,33 +20,33 @@ const NAMING: Naming = Naming::Dated(Zone::UTC);
 
 /// A world that owns its parts.
 #[derive(Clone, Debug)]
-struct Case {
-    listing: Listing,
-    entries: Vec<ListedFile>,
-    seen: BTreeMap<BackupId, Seen>,
-    on_hold: BTreeSet<BackupId>,
-    agreed: BTreeSet<BackupId>,
-    pending: BTreeMap<BackupId, Pending>,
-    refused: BTreeMap<BackupId, DateTime<Utc>>,
-    mirrored: BTreeMap<BackupId, Mirrored>,
-    unsealed: BTreeMap<BackupId, Mirrored>,
-    recipients: Option<String>,
-    proved: Option<String>,
-    confirm_cleanup: bool,
-    keep_deleted_days: u32,
-    naming: Naming,
-    now: DateTime<Utc>,
+pub struct Case {
+    pub listing: Listing,
+    pub entries: Vec<ListedFile>,
+    pub seen: BTreeMap<BackupId, Seen>,
+    pub on_hold: BTreeSet<BackupId>,
+    pub agreed: BTreeSet<BackupId>,
+    pub pending: BTreeMap<BackupId, Pending>,
+    pub refused: BTreeMap<BackupId, DateTime<Utc>>,
+    pub mirrored: BTreeMap<BackupId, Mirrored>,
+    pub unsealed: BTreeMap<BackupId, Mirrored>,
+    pub recipients: Option<String>,
+    pub proved: Option<String>,
+    pub confirm_cleanup: bool,
+    pub keep_deleted_days: u32,
+    pub naming: Naming,
+    pub now: DateTime<Utc>,
 }
 
-fn id(text: &str) -> BackupId {
+pub fn id(text: &str) -> BackupId {
     BackupId::of_path(text).unwrap()
 }
 
-fn day(number: i64) -> DateTime<Utc> {
+pub fn day(number: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_790_000_000, 0).unwrap() + TimeDelta::days(number)
 }
 
-fn backup(text: &str, finished: bool) -> Backup {
+pub fn backup(text: &str, finished: bool) -> Backup {
     Backup {
         id: id(text),
         finished,
@@ -57,7 +57,7 @@ fn backup(text: &str, finished: bool) -> Backup {
     }
 }
 
-fn file(name: &str) -> ListedFile {
+pub fn file(name: &str) -> ListedFile {
     ListedFile {
         name: name.into(),
         metadata: FileMetadata {
@@ -73,7 +73,7 @@ fn name(text: &str) -> String {
     NAMING.file_name(&backup(text, true))
 }
 
-fn mirrored() -> Mirrored {
+pub fn mirrored() -> Mirrored {
     Mirrored {
         rev: "015f0000000000000000001".into(),
         content_hash: ContentHash::of(b"x"),
@@ -87,7 +87,7 @@ fn mirrored() -> Mirrored {
 
 impl Case {
     /// All of `ids` are in Dropbox, verified and seen; those of `listed` are finished at the source.
-    fn new(ids: &[&str], listed: &[&str]) -> Self {
+    pub fn new(ids: &[&str], listed: &[&str]) -> Self {
         Self {
             listing: Listing {
                 backups: listed.iter().map(|id| backup(id, true)).collect(),
@@ -111,7 +111,7 @@ impl Case {
     }
 
     /// The same for a folder of files, each one byte long.
-    fn of_folder(ids: &[&str], listed: &[&str]) -> Self {
+    pub fn of_folder(ids: &[&str], listed: &[&str]) -> Self {
         let mut case = Self::new(ids, listed);
         case.naming = Naming::Paths;
         case.entries = ids.iter().map(|id| file(id)).collect();
@@ -124,7 +124,7 @@ impl Case {
         case
     }
 
-    fn plan(&self) -> Plan {
+    pub fn plan(&self) -> Plan {
         Plan::new(&World {
             listing: &self.listing,
             files: &self.entries,
@@ -173,7 +173,7 @@ impl Case {
         next
     }
 
-    fn remove(&mut self, name: &str) {
+    pub fn remove(&mut self, name: &str) {
         self.entries.retain(|file| file.name != name);
     }
 
@@ -203,7 +203,7 @@ impl Case {
 }
 
 /// A version of so many bytes, written on such a day.
-fn version(bytes: u64, written: i64) -> Option<Version> {
+pub fn version(bytes: u64, written: i64) -> Option<Version> {
     let modified_at = day(-100 + written);
     Some(Version {
         bytes,
@@ -213,7 +213,7 @@ fn version(bytes: u64, written: i64) -> Option<Version> {
     })
 }
 
-fn id_of(row: &Row) -> &BackupId {
+pub fn id_of(row: &Row) -> &BackupId {
     row.id.as_ref().unwrap()
 }
 
@@ -225,13 +225,13 @@ fn deleted(plan: &Plan) -> Vec<&str> {
 }
 
 /// What the plan does about the file of this id.
-fn decision(plan: &Plan, text: &str) -> Decision {
+pub fn decision(plan: &Plan, text: &str) -> Decision {
     let row = plan.rows.iter().find(|row| row.id == Some(id(text)));
     row.unwrap().decision
 }
 
 /// Whether nothing is sent and nothing compared.
-fn is_idle(plan: &Plan) -> bool {
+pub fn is_idle(plan: &Plan) -> bool {
     plan.uploads().count() + plan.comparisons().count() == 0
 }
 
@@ -864,7 +864,7 @@ const IDS: [&str; 14] = [
     "9",
 ];
 
-fn case() -> impl Strategy<Value = Case> {
+pub fn case() -> impl Strategy<Value = Case> {
     // For each id: at the source (no, unfinished, finished), files in Dropbox, seen (no, listed
     // lately, missing for some days), on hold, verified, verified file unchanged.
     let item = (
@@ -952,7 +952,7 @@ fn case() -> impl Strategy<Value = Case> {
 }
 
 /// Cases per property; more with `PROPTEST_CASES`, as the soak test sets it.
-fn config() -> ProptestConfig {
+pub fn config() -> ProptestConfig {
     let cases = std::env::var("PROPTEST_CASES")
         .ok()
         .and_then(|text| text.parse().ok());

@@ -1,8 +1,8 @@
 //! Random histories of folders through the real program: files that are linked, badly named, refused, unreadable,
 //! empty, half written, moved, rewritten, larger than a run, and files that become folders; two machines in one folder
 //! of Dropbox, lost memories, people who change, delete and bring back, retention that is changed, storms, runs that
-//! are stopped or killed. Dropbox's clock is days away from the machine's. What must never happen is told from the
-//! history alone.
+//! are stopped or killed; machines that begin to encrypt, cease to, change their keys, and prove them or not. Dropbox's clock
+//! is days away from the machine's. What must never happen is told from the history alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime};
 
+use age::x25519::Identity;
 use fastrand::Rng;
 use rustix::process::{Pid, Signal, kill_process};
 use sandbox::dropbox::faults;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use super::machines::Machine;
 use crate::folder::users;
 use crate::folder::world::FolderWorld;
+use crate::sealed;
 use crate::support::{Ended, FILES_AGE, PATIENCE};
 
 const DAYS: u64 = 16;
@@ -28,6 +30,8 @@ const HISTORIES: u64 = 16;
 const HOUR: Duration = Duration::from_secs(3600);
 /// Three blocks, so that it can be stopped between them.
 const LARGE: usize = 9 * 1024 * 1024;
+/// Keys that somebody may encrypt to.
+const KEYS: usize = 3;
 /// So many runs in a row may send something of which nothing arrives, at most.
 const VAIN_MAX: u32 = 8;
 
@@ -87,6 +91,15 @@ impl Counts {
             "memory lost",
             "changed by somebody",
             "brought back",
+            "encrypts",
+            "other key",
+            "encrypts no more",
+            "proved",
+            "wrong word",
+            "sealed",
+            "sealed anew",
+            "superseded",
+            "kept for its key",
         ] {
             assert!(
                 self.0.contains_key(what),
@@ -114,6 +127,22 @@ enum Condition {
     Refused,
 }
 
+/// A file in Dropbox.
+#[derive(Clone, PartialEq, Eq)]
+struct Stored {
+    bytes: Vec<u8>,
+    /// What is in it.
+    content: String,
+    /// The key that opens it, if one is needed.
+    key: Option<usize>,
+}
+
+impl std::fmt::Debug for Stored {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.40?} for {:?}", self.content, self.key)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     content: String,
@@ -134,6 +163,27 @@ struct Place<'a> {
     gone_since: BTreeMap<String, Duration>,
     /// So many runs in a row have sent something of which nothing has arrived.
     vain: u32,
+    /// What it encrypts to, and whether the word for that was given, as far as it remembers.
+    key: Option<usize>,
+    is_proved: bool,
+    /// Keys whose words were given at any time: their owner can open what is for them.
+    owned: BTreeSet<usize>,
+    /// Since when a copy that is not encrypted has one beside it that is.
+    taken_over: BTreeMap<String, Duration>,
+    /// What its last run has logged.
+    log: String,
+}
+
+impl Place<'_> {
+    /// Whether whoever runs it can open a file, as far as was shown.
+    fn can_open(&self, file: &Stored) -> bool {
+        file.key.is_none_or(|key| self.owned.contains(&key))
+    }
+
+    /// The same for what it stores now.
+    fn can_open_new(&self) -> bool {
+        self.key.is_none_or(|key| self.owned.contains(&key))
+    }
 }
 
 /// What happens to a run.
@@ -148,6 +198,13 @@ enum Weather {
     Killed,
 }
 
+/// Where a copy was that was set aside because it was replaced.
+fn original_of(path: &str) -> Option<String> {
+    let (stem, rest) = path.split_once(" (replaced ")?;
+    let (_, ending) = rest.split_once(')')?;
+    Some(format!("{stem}{ending}"))
+}
+
 struct History<'a> {
     world: &'a FolderWorld,
     places: Vec<Place<'a>>,
@@ -157,7 +214,8 @@ struct History<'a> {
     clock: Duration,
     elsewhere: tempfile::TempDir,
     /// What the program deleted, and people may bring back.
-    trash: Vec<(String, String)>,
+    trash: Vec<(String, Vec<u8>)>,
+    keys: Vec<Identity>,
     events: Vec<String>,
     counts: Counts,
 }
@@ -172,6 +230,7 @@ impl<'a> History<'a> {
             clock: Duration::ZERO,
             elsewhere: tempfile::tempdir().unwrap(),
             trash: vec![],
+            keys: (0..KEYS).map(|_| Identity::generate()).collect(),
             events: vec![],
             counts: Counts::default(),
         };
@@ -184,6 +243,11 @@ impl<'a> History<'a> {
                 keep_days: 0,
                 gone_since: BTreeMap::new(),
                 vain: 0,
+                key: None,
+                is_proved: false,
+                owned: BTreeSet::new(),
+                taken_over: BTreeMap::new(),
+                log: String::new(),
             });
         }
         for place in 0..history.places.len() {
@@ -230,7 +294,7 @@ impl<'a> History<'a> {
     }
 
     fn disturb(&mut self, place: usize) {
-        match self.random.u8(..26) {
+        match self.random.u8(..32) {
             0..=4 => self.write(place, Condition::Ready),
             5 => self.write(place, Condition::Young),
             6 => self.write(place, Condition::Empty),
@@ -246,6 +310,8 @@ impl<'a> History<'a> {
             19 => self.spoil(place, Condition::Unreadable),
             20 => self.turn_over(place),
             21 | 23 => self.change_retention(place),
+            24..=26 => self.change_key(place),
+            27..=29 => self.prove(place),
             _ => self.bring_back(),
         }
     }
@@ -467,6 +533,45 @@ impl<'a> History<'a> {
         self.tell(format!("copies stay {days} days"));
     }
 
+    /// Encrypts to a key, to another one, or no more.
+    fn change_key(&mut self, place: usize) {
+        let before = self.places[place].key;
+        let is_off = before.is_some() && self.random.u8(..3) == 0;
+        let key = (!is_off).then(|| self.random.usize(..KEYS));
+        if key == before {
+            return;
+        }
+        let recipient = key.map(|key| self.keys[key].to_public().to_string());
+        let place = &mut self.places[place];
+        place.machine.configure(&json!({"encryptTo": recipient}));
+        // The word of one key is remembered while nothing is encrypted.
+        if key.is_some() {
+            place.is_proved = false;
+        }
+        place.key = key;
+        self.counts.note(match (before, key) {
+            (_, None) => "encrypts no more",
+            (None, _) => "encrypts",
+            _ => "other key",
+        });
+        self.tell(format!("encrypts to {key:?}"));
+    }
+
+    /// Gives the word that the last run asked for, or another one.
+    fn prove(&mut self, place: usize) {
+        let place = &mut self.places[place];
+        let Some(key) = place.key else {
+            return;
+        };
+        let asked = sealed::asked_word(&place.log);
+        let word = asked.and_then(|sealed| age::decrypt(&self.keys[key], &sealed).ok());
+        let word = word.map_or("nonsense".into(), |word| String::from_utf8(word).unwrap());
+        place
+            .machine
+            .configure(&json!({"encryptionProof": word.trim()}));
+        self.tell(format!("gives the word {:?}", word.trim()));
+    }
+
     fn mistreat_the_memory(&mut self, place: usize) {
         let place = &mut self.places[place];
         match self.random.u8(..4) {
@@ -474,6 +579,7 @@ impl<'a> History<'a> {
                 let _ = fs::remove_file(place.machine.data("state.json"));
                 place.own.clear();
                 place.is_ticked = false;
+                place.is_proved = false;
                 self.counts.note("memory lost");
                 self.events.push("the memory is lost".into());
             }
@@ -505,22 +611,35 @@ impl<'a> History<'a> {
     }
 
     fn bring_back(&mut self) {
-        let Some((path, content)) = self.trash.pop() else {
+        let Some((path, bytes)) = self.trash.pop() else {
             return;
         };
         let is_in_the_way =
             |other: &String| is_at_or_below(other, &path) || is_at_or_below(&path, other);
         if !self.world.dropbox.paths().iter().any(is_in_the_way) {
-            self.world.dropbox.put(&path, content.as_bytes());
+            self.world.dropbox.put(&path, &bytes);
             self.counts.note("brought back");
-            self.tell(format!("{path} is brought back: {content:.40?}"));
+            self.tell(format!("{path} is brought back"));
         }
     }
 
     // ---- a run, and what must hold ----
 
-    fn stored(&self) -> BTreeMap<String, String> {
-        super::contents(self.world).into_iter().collect()
+    fn stored(&self) -> BTreeMap<String, Stored> {
+        let stored = |path: String| {
+            let bytes = self.world.dropbox.read(&path).unwrap();
+            let opens = |key: &usize| age::decrypt(&self.keys[*key], &bytes).ok();
+            let opened = (0..KEYS).find_map(|key| Some((opens(&key)?, Some(key))));
+            let (content, key) = opened.unwrap_or_else(|| (bytes.clone(), None));
+            let content = String::from_utf8(content).unwrap();
+            let file = Stored {
+                bytes,
+                content,
+                key,
+            };
+            (path, file)
+        };
+        self.world.dropbox.paths().into_iter().map(stored).collect()
     }
 
     fn run(&mut self, index: usize, weather: Weather) -> bool {
@@ -536,10 +655,12 @@ impl<'a> History<'a> {
             })
             .collect();
         for name in refused {
-            let error = json!({".tag": "path", "reason": {".tag": "malformed_path"}, "upload_session_id": "x"});
-            self.world
-                .dropbox
-                .refuse_commits(Some(&format!("/{name}")), error, u32::MAX);
+            for path in [format!("/{name}"), format!("/{name}.age")] {
+                let error = json!({".tag": "path", "reason": {".tag": "malformed_path"}, "upload_session_id": "x"});
+                self.world
+                    .dropbox
+                    .refuse_commits(Some(&path), error, u32::MAX);
+            }
         }
         // What is half written goes on being written.
         for (name, entry) in &self.places[index].entries {
@@ -574,10 +695,25 @@ impl<'a> History<'a> {
         if is_over && weather == Weather::Stopped && ended.log.contains("asked to stop") {
             self.counts.note("stopped");
         }
+        self.note_word(index, &ended);
         self.assert_nothing_is_lost(index, &before, &after, &ended);
-        let is_new = |(path, content): &(&String, &String)| {
-            before.get(*path) != Some(*content) && !path.contains(" (")
+        let is_new = |(path, file): &(&String, &Stored)| {
+            before.get(*path) != Some(*file) && !path.contains(" (")
         };
+        for (path, file) in after.iter().filter(is_new) {
+            let is_as_it_should = self.places[index].key == file.key;
+            assert!(
+                is_as_it_should,
+                "{path} was stored: {file:?}\n{}\n{}",
+                self.told(),
+                ended.log
+            );
+            if let Some(before) = before.get(path).filter(|_| file.key.is_some()) {
+                let is_anew = before.key != file.key && before.content == file.content;
+                self.counts
+                    .note(if is_anew { "sealed anew" } else { "sealed" });
+            }
+        }
         let place = &mut self.places[index];
         if after.iter().any(|file| is_new(&file)) {
             place.vain = 0;
@@ -587,10 +723,10 @@ impl<'a> History<'a> {
         let is_vain = place.vain > VAIN_MAX;
         assert!(!is_vain, "nothing arrives\n{}\n{}", self.told(), ended.log);
         let (clock, place) = (self.clock, &mut self.places[index]);
-        for (path, content) in after.iter().filter(|(path, _)| !before.contains_key(*path)) {
+        for (path, file) in after.iter().filter(|(path, _)| !before.contains_key(*path)) {
             if path.contains(" (replaced ") {
-                place.own.insert((path.clone(), content.clone()));
-                place.gone_since.insert(path[1..].to_owned(), clock);
+                place.own.insert((path.clone(), file.content.clone()));
+                place.gone_since.insert(plain(path)[1..].to_owned(), clock);
                 self.counts.note("retained");
             }
         }
@@ -599,11 +735,20 @@ impl<'a> History<'a> {
         }
         let place = &mut self.places[index];
         for (name, entry) in &place.entries {
-            let path = format!("/{name}");
-            let is_whole = entry.condition == Condition::Ready;
-            if is_whole && after.get(&path) == Some(&entry.content) {
-                place.own.insert((path, entry.content.clone()));
+            for path in [format!("/{name}"), format!("/{name}.age")] {
+                let is_whole = entry.condition == Condition::Ready;
+                let is_it = |file: &Stored| file.content == entry.content;
+                if is_whole && after.get(&path).is_some_and(is_it) {
+                    place.own.insert((path, entry.content.clone()));
+                }
             }
+        }
+        let has_both = |path: &String| after.contains_key(&format!("{path}.age"));
+        place
+            .taken_over
+            .retain(|path, _| after.contains_key(path) && has_both(path));
+        for path in after.keys().filter(|path| has_both(path)) {
+            place.taken_over.entry(path.clone()).or_insert(clock);
         }
         assert!(
             ended.code != Some(0) || !place.machine.is_ticked(),
@@ -611,6 +756,22 @@ impl<'a> History<'a> {
             ended.log
         );
         is_well
+    }
+
+    /// What a run says about the word that was given.
+    fn note_word(&mut self, index: usize, ended: &Ended) {
+        let place = &mut self.places[index];
+        place.log.clone_from(&ended.log);
+        if ended
+            .log
+            .contains("is right: the encrypted copies can be opened")
+        {
+            place.is_proved = true;
+            place.owned.extend(place.key);
+            self.counts.note("proved");
+        } else if ended.log.contains("is not the one that was encrypted") {
+            self.counts.note("wrong word");
+        }
     }
 
     /// Requests so far that carried content.
@@ -687,24 +848,36 @@ impl<'a> History<'a> {
     fn assert_nothing_is_lost(
         &mut self,
         index: usize,
-        before: &BTreeMap<String, String>,
-        after: &BTreeMap<String, String>,
+        before: &BTreeMap<String, Stored>,
+        after: &BTreeMap<String, Stored>,
         ended: &Ended,
     ) {
         let place = &self.places[index];
         let told = || format!("{}\n{}", self.told(), ended.log);
-        let (mut deleted, mut set_aside, mut replaced) = (0, 0, 0);
-        for (path, content) in before {
-            let name = &path[1..];
+        let (mut deleted, mut set_aside, mut replaced) = (BTreeSet::new(), 0, 0);
+        let mut superseded = 0;
+        for (path, file) in before {
+            let (content, name) = (&file.content, &plain(path)[1..]);
             let now = after.get(path);
-            if now == Some(content) {
+            // Another one holds the same for whoever could open this one.
+            let is_as_good = |there: &Stored| {
+                there.content == *content && (there.key == file.key || place.can_open(there))
+            };
+            if now.is_some_and(is_as_good) {
                 continue;
             }
-            if after.values().any(|there| there == content) {
-                set_aside += 1;
+            if after.values().any(is_as_good) {
+                match now {
+                    None if file.key.is_none() && !path.contains(" (") => superseded += 1,
+                    _ => set_aside += 1,
+                }
                 continue;
             }
-            let is_own = place.own.contains(&(path.clone(), content.clone()));
+            // What was set aside before the memory was lost is the second copy of what is replaced since.
+            let original = original_of(path).unwrap_or_else(|| path.clone());
+            let is_own = [path.clone(), original]
+                .into_iter()
+                .any(|path| place.own.contains(&(path, content.clone())));
             assert!(
                 is_own,
                 "{path}, {content:?}, was not this machine's to lose\n{}",
@@ -717,7 +890,10 @@ impl<'a> History<'a> {
             assert!(doubtful.is_none(), "{path} is {doubtful:?}\n{}", told());
             match (place.entries.get(name), now) {
                 (Some(entry), Some(now)) => {
-                    let is_new = entry.condition == Condition::Ready && *now == entry.content;
+                    let is_new =
+                        entry.condition == Condition::Ready && now.content == entry.content;
+                    let is_last = !place.can_open(now) && (file.key != now.key);
+                    assert!(!is_last, "{path} became {now:?}\n{}", told());
                     assert!(
                         is_new && place.keep_days == 0,
                         "{path} was replaced by {now:?} for {entry:?}\n{}",
@@ -725,7 +901,16 @@ impl<'a> History<'a> {
                     );
                     replaced += 1;
                 }
-                (Some(entry), None) => panic!("{path} is gone for {entry:?}\n{}", told()),
+                (Some(entry), None) => {
+                    let sealed = after.get(&format!("{path}.age"));
+                    let is_there = sealed.is_some_and(|file| place.can_open(file));
+                    let days = Duration::from_secs(24 * 3600) * place.keep_days;
+                    let since = place.taken_over.get(path).copied();
+                    let is_due = since.is_some_and(|since| self.clock + HOUR >= since + days);
+                    let may_go = is_there && (is_due || days.is_zero()) && place.can_open_new();
+                    assert!(may_go, "{path} is gone for {entry:?}\n{}", told());
+                    superseded += 1;
+                }
                 (None, Some(now)) => panic!("{path} became {now:?}\n{}", told()),
                 (None, None) => {
                     let since = place.gone_since.get(name).copied().unwrap_or_default();
@@ -733,13 +918,17 @@ impl<'a> History<'a> {
                     // The real clock goes on beside the one that is put forward.
                     let is_due = self.clock + HOUR >= since + days;
                     assert!(is_due, "{path} went too early\n{}", told());
-                    deleted += 1;
+                    let may_go = place.can_open_new() || file.key == place.key;
+                    assert!(may_go, "{path} went, for another key\n{}", told());
+                    deleted.insert(name);
                 }
             }
         }
+        let deleted = deleted.len();
         if deleted > 0 {
             let is_awaited = |(name, entry): (&String, &Entry)| {
-                entry.condition == Condition::Young && !before.contains_key(&format!("/{name}"))
+                let mut there = before.keys().map(|path| &plain(path)[1..]);
+                entry.condition == Condition::Young && !there.any(|there| there == name)
             };
             let awaited = place.entries.iter().find(|entry| is_awaited(*entry));
             assert!(
@@ -747,11 +936,12 @@ impl<'a> History<'a> {
                 "deleted although {awaited:?} is to come\n{}",
                 told()
             );
-            let is_own = |(path, content): &(&String, &String)| {
-                let is_stored = place.own.contains(&((*path).clone(), (*content).clone()));
-                is_stored || place.entries.contains_key(&path[1..])
+            let is_own = |(path, file): &(&String, &Stored)| {
+                let is_stored = place.own.contains(&((*path).clone(), file.content.clone()));
+                is_stored || place.entries.contains_key(&plain(path)[1..])
             };
-            let left = after.iter().filter(is_own).count();
+            let left = after.iter().filter(is_own).map(|(path, _)| plain(path));
+            let left = left.collect::<BTreeSet<_>>().len();
             let is_too_much = left == 0 || deleted > 1 && deleted > left;
             assert!(
                 place.is_ticked || !is_too_much,
@@ -765,13 +955,17 @@ impl<'a> History<'a> {
                 told()
             );
         }
-        for (path, content) in before.iter().filter(|(path, _)| !after.contains_key(*path)) {
-            self.trash.push((path.clone(), content.clone()));
+        for (path, file) in before.iter().filter(|(path, _)| !after.contains_key(*path)) {
+            self.trash.push((path.clone(), file.bytes.clone()));
+        }
+        if ended.log.contains("Nobody has shown yet") {
+            self.counts.note("kept for its key");
         }
         for (what, count) in [
             ("deleted", deleted),
             ("set aside", set_aside),
             ("replaced", replaced),
+            ("superseded", superseded),
         ] {
             (0..count).for_each(|_| self.counts.note(what));
         }
@@ -786,11 +980,21 @@ impl<'a> History<'a> {
     fn assert_everything_is_there(
         &self,
         index: usize,
-        after: &BTreeMap<String, String>,
+        after: &BTreeMap<String, Stored>,
         ended: &Ended,
     ) {
-        for (name, entry) in &self.places[index].entries {
-            let is_there = after.get(&format!("/{name}")) == Some(&entry.content);
+        let place = &self.places[index];
+        for (name, entry) in &place.entries {
+            let sealed = after.get(&format!("/{name}.age"));
+            let sealed = sealed.filter(|file| match (place.key, place.is_proved) {
+                (Some(key), true) => file.key == Some(key),
+                (Some(_), false) => file.key.is_some(),
+                (None, _) => place.can_open(file),
+            });
+            let not_sealed = after.get(&format!("/{name}"));
+            let not_sealed = not_sealed.filter(|_| place.key.is_none());
+            let mut there = sealed.into_iter().chain(not_sealed);
+            let is_there = there.any(|file| file.content == entry.content);
             assert!(
                 entry.condition == Condition::Ready && is_there,
                 "called well without {name}, {entry:?}\n{}\n{}",
@@ -826,7 +1030,8 @@ impl<'a> History<'a> {
     /// People move away what stays in the place of a folder, or of a file that is in the way of one.
     fn clear_the_way(&self) {
         let names = self.places.iter().flat_map(|place| place.entries.keys());
-        let wanted: Vec<String> = names.map(|name| format!("/{name}")).collect();
+        let wanted = names.flat_map(|name| [format!("/{name}"), format!("/{name}.age")]);
+        let wanted: Vec<String> = wanted.collect();
         for path in self.world.dropbox.paths() {
             let is_in_the_way = |wanted: &String| {
                 *wanted != path && (is_at_or_below(wanted, &path) || is_at_or_below(&path, wanted))
@@ -836,6 +1041,11 @@ impl<'a> History<'a> {
             }
         }
     }
+}
+
+/// The path that a file would have if it were not encrypted.
+fn plain(path: &str) -> &str {
+    path.strip_suffix(".age").unwrap_or(path)
 }
 
 /// Waits until a request of the run stands at the gate; false if the run ends before one does.
