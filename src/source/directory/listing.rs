@@ -137,10 +137,11 @@ fn backup(id: BackupId, version: Version, now: DateTime<Utc>) -> Backup {
 fn doubt(walk: &Walk, tops: &[&Path], path: &OsStr, other: &Other, key: String) -> Doubt {
     let name = shown(path);
     let (bytes, is_harmless, text) = match other {
-        Other::Link(target) => {
+        Other::Link(target, bytes) => {
             let is_harmless = leads_to_what_is_listed(walk, tops, path, target);
             let target = shown(target.as_os_str());
-            (None, is_harmless, format!("{name}, a link to {target}"))
+            let bytes = bytes.filter(|_| !is_harmless);
+            (bytes, is_harmless, format!("{name}, a link to {target}"))
         }
         Other::Channel(what) => (None, true, format!("{name}, {what}")),
         Other::Device => (None, false, format!("{name}, a device")),
@@ -194,7 +195,7 @@ fn leads_to_what_is_listed(walk: &Walk, tops: &[&Path], link: &OsStr, target: &P
             }
         } else {
             place.push(part);
-            if let Some(Other::Link(target)) = walk.others.get(place.as_os_str()) {
+            if let Some(Other::Link(target, _)) = walk.others.get(place.as_os_str()) {
                 place.pop();
                 if !set_out(tops, target, &mut place, &mut way) {
                     return false;
@@ -317,7 +318,7 @@ mod tests {
     fn what_cannot_be_taken_is_in_doubt() {
         let mut walk = walk(&["a", "sub/closed", "sub/gone", "dump.sql "]);
         for (path, other) in [
-            ("link", Other::Link("elsewhere".into())),
+            ("link", Other::Link("elsewhere".into(), Some(9))),
             ("Pipe", Other::Channel("a pipe")),
             ("device", Other::Device),
             ("Shut", Other::Unreadable(Errno::ACCESS)),
@@ -341,7 +342,7 @@ mod tests {
             ("deep", None, false),
             ("device", None, false),
             ("dump.sql", Some(1), false),
-            ("link", None, false),
+            ("link", Some(9), false),
             ("pipe", None, true),
             ("shut", None, false),
             ("sub/closed", Some(1), false),
@@ -372,7 +373,8 @@ mod tests {
                 ("out", "/etc"),
                 (path, target),
             ] {
-                walk.others.insert(path.into(), Other::Link(target.into()));
+                walk.others
+                    .insert(path.into(), Other::Link(target.into(), None));
             }
             let (listing, _) = listed(&walk);
             let keys = BackupId::likely_keys(path.as_bytes());
@@ -528,7 +530,7 @@ mod tests {
             }
             let mut walk = Walk::default();
             walk.files.insert(path.into(), version(1, 999, 999));
-            walk.others.insert("a".into(), Other::Link(path.into()));
+            walk.others.insert("a".into(), Other::Link(path.into(), None));
             let _ = listed(&walk);
         }
     }

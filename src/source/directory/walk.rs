@@ -74,7 +74,8 @@ pub struct Walk {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Other {
     /// A link, and where it leads.
-    Link(PathBuf),
+    /// With the length of the file that it leads to, if it is one.
+    Link(PathBuf, Option<u64>),
     /// A pipe or a socket.
     Channel(&'static str),
     /// A device.
@@ -170,7 +171,10 @@ impl Walk {
                     continue;
                 }
                 FileType::Symlink => match rustix::fs::readlinkat(open, &name, Vec::new()) {
-                    Ok(target) => Other::Link(OsString::from_vec(target.into_bytes()).into()),
+                    Ok(target) => {
+                        let target = OsString::from_vec(target.into_bytes()).into();
+                        Other::Link(target, length_behind(open, &name))
+                    }
                     Err(cause) => Other::Unreadable(cause),
                 },
                 FileType::Fifo => Other::Channel("a pipe"),
@@ -281,6 +285,14 @@ fn numbers_last(folder: &OwnedFd) -> bool {
     // The numbers of file systems have 32 bits, whatever the type that carries them.
     rustix::fs::fstatfs(folder)
         .is_ok_and(|system| !WITHOUT_LASTING_NUMBERS.contains(&(system.f_type as u32)))
+}
+
+/// The length of the file that a link leads to. It is not opened: only somebody who put a backup elsewhere and linked
+/// it back is to be recognised.
+fn length_behind(folder: &OwnedFd, link: &OsStr) -> Option<u64> {
+    let stat = rustix::fs::statat(folder, link, AtFlags::NO_AUTOMOUNT).ok()?;
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    is_file.then_some(u64::try_from(stat.st_size).ok()?)
 }
 
 /// Whether a folder is one of those that systems make for themselves.
@@ -412,7 +424,10 @@ mod tests {
         let keys = |walk: &Walk| walk.files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&walk), ["sub/below/file"]);
         assert!(walk.folders.iter().eq(["", "sub", "sub/below"]));
-        assert_eq!(walk.others[OsStr::new("link")], Other::Link("sub".into()));
+        assert_eq!(
+            walk.others[OsStr::new("link")],
+            Other::Link("sub".into(), None)
+        );
         assert_eq!(
             walk.others[OsStr::new("socket")],
             Other::Channel("a socket")

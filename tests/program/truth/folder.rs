@@ -54,6 +54,15 @@ fn what_was_moved_to_another_disk_and_linked_stays() {
         "nothing protects it: {}",
         world.log()
     );
+    // One of them, under another name: only its length tells. A link to what is listed protects nothing else.
+    let (world, watch) = mirrored(&NINE);
+    fs::rename(world.path("db/x/3"), disk.path().join("3")).unwrap();
+    symlink(disk.path().join("3"), world.path("elsewhere")).unwrap();
+    symlink("f", world.path("latest")).unwrap();
+    world.remove("e");
+    watch.run_not_well(&world).assert_line(&["1 deleted"]);
+    assert_safe(&world, &["db/x/3"]);
+    assert!(world.dropbox.file("/e").is_none(), "{}", world.log());
 }
 
 #[test]
