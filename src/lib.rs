@@ -18,6 +18,7 @@ pub mod page;
 pub mod plugin;
 pub mod progress_bar;
 pub mod record;
+pub mod retention;
 pub mod row;
 pub mod run;
 pub mod secret;

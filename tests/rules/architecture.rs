@@ -16,7 +16,15 @@ const FLOORS: [&[&str]; 11] = [
     &["source", "dropbox", "state"],
     &["plugin", "http"],
     &["progress_bar"],
-    &["age", "secret", "clock", "backup_id", "text", "zone"],
+    &[
+        "age",
+        "secret",
+        "clock",
+        "backup_id",
+        "retention",
+        "text",
+        "zone",
+    ],
 ];
 
 /// What one module may use beside it on its own floor: the state stores content hashes, and which folder was listed.

@@ -627,7 +627,8 @@ impl<'a> History<'a> {
 
     fn stored(&self) -> BTreeMap<String, Stored> {
         let stored = |path: String| {
-            let bytes = self.world.dropbox.read(&path).unwrap();
+            // Perhaps deleted just now: what a run has ordered may come after its end.
+            let bytes = self.world.dropbox.read(&path)?;
             let opens = |key: &usize| age::decrypt(&self.keys[*key], &bytes).ok();
             let opened = (0..KEYS).find_map(|key| Some((opens(&key)?, Some(key))));
             let (content, key) = opened.unwrap_or_else(|| (bytes.clone(), None));
@@ -637,9 +638,14 @@ impl<'a> History<'a> {
                 content,
                 key,
             };
-            (path, file)
+            Some((path, file))
         };
-        self.world.dropbox.paths().into_iter().map(stored).collect()
+        self.world
+            .dropbox
+            .paths()
+            .into_iter()
+            .filter_map(stored)
+            .collect()
     }
 
     fn run(&mut self, index: usize, weather: Weather) -> bool {
