@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup_id::BackupId;
 use crate::dropbox::files::FileMetadata;
+use crate::retention::Kept;
 use crate::source::Backup;
 use crate::zone::Zone;
 
@@ -107,6 +108,10 @@ pub enum Reason {
     Awaited,
     /// Rule 7: it stays until then.
     RetainedUntil(DateTime<Utc>),
+    /// It is the oldest of a period of which one is kept.
+    Older(Kept),
+    /// It was made at a time that is still to come, so that nobody knows which period it is of.
+    MadeInFuture,
     /// Rule 8: it waits for the admin's word.
     OnHold,
     /// It is not sealed, and a sealed one that was verified is not there yet.
@@ -152,6 +157,14 @@ impl Row {
 }
 
 impl Decision {
+    /// The period for which it is kept, if that is why.
+    pub fn older(self) -> Option<Kept> {
+        match self {
+            Self::Keep(Reason::Older(kept)) => Some(kept),
+            _ => None,
+        }
+    }
+
     /// The word for it, in lists and in JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -195,6 +208,8 @@ impl Decision {
                 Reason::RetainedUntil(until) => {
                     format!("its backup is gone; it stays until {}", time(until))
                 }
+                Reason::Older(kept) => kept.to_string(),
+                Reason::MadeInFuture => "it was made at a time that is still to come".into(),
                 Reason::NotSealedYet => "it is not encrypted; it stays until an encrypted copy is verified".into(),
                 Reason::KeyNotProved => {
                     "it stays until \"Encryption proof\" shows that you can open what is encrypted now".into()
@@ -237,6 +252,8 @@ impl Reason {
             Self::Strange => "strange",
             Self::Awaited => "awaited",
             Self::RetainedUntil(_) => "retained",
+            Self::Older(_) => "older",
+            Self::MadeInFuture => "made_in_future",
             Self::OnHold => "on_hold",
             Self::NotSealedYet => "not_encrypted_yet",
             Self::KeyNotProved => "key_not_proved",
@@ -255,6 +272,11 @@ mod tests {
 
     fn time() -> DateTime<Utc> {
         "2026-11-21T23:30:00Z".parse().unwrap()
+    }
+
+    fn kept() -> Kept {
+        let keep_older: crate::retention::KeepOlder = "1 daily".parse().unwrap();
+        keep_older.kept([(time(), 0)], time())[&0]
     }
 
     /// A row with a file and a backup of these lengths.
@@ -281,6 +303,7 @@ mod tests {
                 size,
                 content_hash: None,
                 server_modified: None,
+                client_modified: None,
             }),
             is_beside: false,
             sealed: None,
@@ -339,6 +362,8 @@ mod tests {
             Reason::NeverSeen,
             Reason::Awaited,
             Reason::RetainedUntil(time()),
+            Reason::Older(kept()),
+            Reason::MadeInFuture,
             Reason::OnHold,
             Reason::NotSealedYet,
             Reason::KeyNotProved,

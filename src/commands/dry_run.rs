@@ -104,12 +104,16 @@ fn action<'a>(row: &'a Row, view: &View) -> Option<Action<'a>> {
 
 impl Action<'_> {
     fn as_json(&self) -> Value {
+        let older = self.row.decision.older();
         json!({
             "action": self.word,
             "name": self.row.name,
             "id": self.row.id,
             "size": self.row.file.as_ref().map(|file| file.size),
             "reason": self.reason,
+            "tier": older.map(|kept| kept.tier),
+            "period": older.map(|kept| kept.period()),
+            "rank": older.map(|kept| kept.rank),
         })
     }
 }

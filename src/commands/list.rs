@@ -31,8 +31,8 @@ Options:
   --root DIR  The plugin's folder. Default: the current folder.
   --json      Print one JSON document: timezone, unusable_rows,
               fit_for_deletions, backups (name, id, status, reason, kept_until,
-              created_at, size, content_hash, rev, encrypted) and counts by
-              status.
+              tier, period, rank, created_at, size, content_hash, rev,
+              encrypted) and counts by status.
   --help      Print this text and exit.
 
 Exit codes:
@@ -104,12 +104,16 @@ fn as_json(row: &Row) -> Value {
         Decision::Keep(reason) => (Some(reason), None),
         _ => (None, None),
     };
+    let older = row.decision.older();
     json!({
         "name": row.name,
         "id": row.id,
         "status": row.decision.word(),
         "reason": reason.map(Reason::word),
         "kept_until": until,
+        "tier": older.map(|kept| kept.tier),
+        "period": older.map(|kept| kept.period()),
+        "rank": older.map(|kept| kept.rank),
         "created_at": row.backup.as_ref().map(|backup| backup.created_at),
         "size": row.file.as_ref().map(|file| file.size),
         "content_hash": row.file.as_ref().and_then(|file| file.content_hash),

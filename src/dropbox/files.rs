@@ -46,6 +46,9 @@ pub struct FileMetadata {
     pub content_hash: Option<ContentHash>,
     /// When Dropbox stored this version.
     pub server_modified: Option<DateTime<Utc>>,
+    /// When the content was made, as whoever stored it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_modified: Option<DateTime<Utc>>,
 }
 
 /// A file of a listing.
@@ -125,6 +128,8 @@ struct WireEntry {
     content_hash: Option<ContentHash>,
     #[serde(default, deserialize_with = "time_if_readable")]
     server_modified: Option<DateTime<Utc>>,
+    #[serde(default, deserialize_with = "time_if_readable")]
+    client_modified: Option<DateTime<Utc>>,
 }
 
 /// A time, if it is one: nothing depends on it that an odd one should keep from being done.
@@ -657,6 +662,7 @@ impl WireEntry {
             size: self.size.ok_or_else(|| missing(route, "size"))?,
             content_hash: self.content_hash,
             server_modified: self.server_modified,
+            client_modified: self.client_modified,
         }))
     }
 }

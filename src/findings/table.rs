@@ -298,6 +298,11 @@ findings! {
     Info never_seen(files: &str, source: &str, names: &str)
         "Kept {files} in Dropbox that this installation never saw in {source} (from another server, or from before): {names}";
 
+    Info kept_older(name: &str, source: &str, why: impl Display)
+        "Kept \"{name}\", which {source} no longer has: {why}";
+    Info more_kept_older(files: &str)
+        "Kept {files} more like that; the command \"list\" says of each why";
+
     // ---- uploads, comparisons, deletions ----
 
     Info uploaded(name: &str, size: &str, took: &str) "Uploaded \"{name}\" ({size} in {took})";

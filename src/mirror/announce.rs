@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::TimeDelta;
+use chrono::{NaiveDate, TimeDelta};
 
 use super::names;
 use super::plan::{Plan, Unfit};
 use crate::backup_id::BackupId;
 use crate::findings::{Finding, advice, table};
+use crate::record::Lists;
+use crate::retention::Tier;
 use crate::row::{Decision, Provenance, Reason, Row};
 use crate::source::{Doubt, Kind, Listing};
 use crate::state::Pending;
@@ -82,6 +84,31 @@ pub fn on_hold(plan: &Plan, kind: Kind) -> Option<Finding> {
             &advice::confirm_cleanup(kind),
         )
     })
+}
+
+/// Backups that a tier keeps for a period that the list before did not tell of.
+pub fn kept_older(plan: &Plan, before: Option<&Lists>, kind: Kind) -> Vec<Finding> {
+    let told: BTreeMap<&str, (Tier, NaiveDate)> = before
+        .iter()
+        .flat_map(|lists| &lists.rows)
+        .filter_map(|row| Some((row.name.as_str(), row.decision.older()?)))
+        .map(|(name, kept)| (name, (kept.tier, kept.first_day)))
+        .collect();
+    // Of the oldest of very many nothing was recorded.
+    let recorded = before.filter(|lists| lists.rows.len() < lists.rows_count);
+    let recorded = recorded.map_or(usize::MAX, |lists| lists.rows.len());
+    let rows = plan.rows.iter().filter(|row| row.id.is_some());
+    let news = rows.take(recorded).filter_map(|row| {
+        let kept = row.decision.older()?;
+        let is_news = told.get(row.name.as_str()) != Some(&(kept.tier, kept.first_day));
+        is_news.then(|| table::kept_older(&row.name, kind.name(), kept))
+    });
+    let mut news: Vec<Finding> = news.collect();
+    if let Some(more) = news.len().checked_sub(REMARKS_MAX).filter(|more| *more > 0) {
+        news.truncate(REMARKS_MAX);
+        news.push(table::more_kept_older(&text::count(more, "file")));
+    }
+    news
 }
 
 /// What has not reached Dropbox in several runs. A long upload may take days.

@@ -71,6 +71,8 @@ pub struct Mirror<'a> {
     pub lanes: usize,
     /// Days for which a replaced copy stays, as a deleted one does.
     pub keep_replaced_days: u32,
+    /// Some of the replaced copies stay longer.
+    pub keeps_older: bool,
     /// The name of this machine, for copies that are set aside.
     pub machine: String,
     /// Folders below the mirror folder.
@@ -337,7 +339,8 @@ impl Mirror<'_> {
         let is_own = provenance == Provenance::Outdated;
         let is_for_others = row.sealed.is_some_and(|sealed| sealed.is_to_others);
         let may_be_the_last = is_for_others && !self.is_key_proved();
-        if is_own && self.keep_replaced_days == 0 && !may_be_the_last {
+        let retains = self.keep_replaced_days > 0 || self.keeps_older;
+        if is_own && !retains && !may_be_the_last {
             return true;
         }
         // Set aside by an earlier run, which did not come to the replacement. What another machine retains for a
@@ -450,7 +453,11 @@ impl Mirror<'_> {
             && let Some(content_hash) = file.content_hash
         {
             let missing_since = Some(self.plan.made_at);
-            memory.seen.insert(id.clone(), Seen { missing_since });
+            let seen = Seen {
+                missing_since,
+                created_at: None,
+            };
+            memory.seen.insert(id.clone(), seen);
             for ids in [
                 &mut memory.on_hold,
                 &mut memory.agreed,

@@ -50,6 +50,15 @@ impl Naming {
         self.recognise(unsealed(name)?)
     }
 
+    /// What the backups of one program have in common, whenever they were made. All of a server are of one series; in a
+    /// folder they are whose paths differ in dates, times and weekdays only, and what was set aside of them.
+    pub fn series(self, id: &BackupId) -> String {
+        match self {
+            Self::Dated(_) => String::new(),
+            Self::Paths => timeless(id),
+        }
+    }
+
     /// The time in a name, if there is one: when the backup was made, to the minute.
     pub fn time_in(self, name: &str) -> Option<DateTime<Utc>> {
         let Self::Dated(zone) = self else { return None };
@@ -109,6 +118,80 @@ pub fn set_aside_by<'a>(name: &'a str, original: &str) -> Option<(Aside, &'a str
     inner
         .split_once(" by ")
         .map(|(_, machine)| (aside, machine))
+}
+
+/// The path of what was set aside under this one, without the machine and the time; other paths as they are.
+fn original(path: &str) -> Option<String> {
+    let marks = [Aside::Replaced, Aside::Unknown].map(Aside::word);
+    let (stem, rest) = marks.iter().find_map(|mark| path.split_once(mark))?;
+    let (_, ending) = rest.rsplit_once(')')?;
+    let ending = unsealed(ending).unwrap_or(ending);
+    Some(format!("{stem}{ending}"))
+}
+
+/// Weekdays in the languages that DSMR-reader and others write them in. Where one is missing, more is kept than need be.
+const WEEKDAYS: &str = "monday tuesday wednesday thursday friday saturday sunday mon tue wed thu fri sat sun \
+    maandag dinsdag woensdag donderdag vrijdag zaterdag zondag \
+    montag dienstag mittwoch donnerstag freitag samstag sonntag \
+    lundi mardi mercredi jeudi vendredi samedi dimanche";
+
+/// A path in which all dates, times and weekdays are the same.
+fn timeless(id: &BackupId) -> String {
+    let path = original(id.key()).unwrap_or_else(|| id.key().to_owned());
+    let kind = |c: char| (c.is_alphabetic(), c.is_ascii_digit());
+    let mut runs: Vec<&str> = Vec::new();
+    let mut rest = path.as_str();
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| kind(c) != kind(first));
+        let (run, after) = rest.split_at(end.unwrap_or(rest.len()));
+        runs.push(run);
+        rest = after;
+    }
+    let mut dates = vec![false; runs.len()];
+    for at in 0..runs.len() {
+        let next = |by: usize| runs.get(at + by).copied().unwrap_or_default();
+        let is_year = runs[at].len() == 4 && is_of_our_time(runs[at]);
+        let is_date = matches!(runs[at].len(), 8 | 12 | 14) && is_of_our_time(runs[at]);
+        if is_date || is_year && next(1).chars().count() == 1 && is_pair(next(2)) {
+            // What follows is the rest of it, down to fractions of seconds.
+            let mut end = at;
+            while end < runs.len() && is_time(runs[end]) {
+                dates[end] = true;
+                let is_joined = runs
+                    .get(end + 1)
+                    .is_some_and(|run| run.chars().count() == 1);
+                end = if is_joined { end + 2 } else { runs.len() };
+            }
+        } else if is_year && at >= 4 && [4, 2].iter().all(|&by| is_pair(runs[at - by])) {
+            for part in [at - 4, at - 2, at] {
+                dates[part] = true;
+            }
+        }
+    }
+    let is_weekday = |run: &str| WEEKDAYS.split_whitespace().any(|day| day == run);
+    let shown = runs.iter().zip(dates);
+    shown
+        .map(|(run, is_date)| if is_date || is_weekday(run) { "*" } else { run })
+        .collect()
+}
+
+fn is_digits(run: &str) -> bool {
+    run.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Whether digits begin with the number of a year.
+fn is_of_our_time(run: &str) -> bool {
+    is_digits(run) && (run.starts_with("19") || run.starts_with("20"))
+}
+
+/// Two digits, as of a month.
+fn is_pair(run: &str) -> bool {
+    run.len() == 2 && is_digits(run)
+}
+
+/// Digits as of a date or a time.
+fn is_time(run: &str) -> bool {
+    is_digits(run) && matches!(run.len(), 2 | 4 | 6 | 8 | 12 | 14)
 }
 
 /// Folder, stem and ending of a name: `a/`, `dump` and `.sql.gz`.
@@ -243,6 +326,63 @@ mod tests {
         assert_eq!(set_aside_by(&given, &long), Some((Aside::Replaced, "box")));
     }
 
+    #[test]
+    fn a_series_is_of_one_program() {
+        let series = |path: &str| Naming::Paths.series(&BackupId::of_path(path).unwrap());
+        for alike in [
+            &[
+                "dump-Monday.sql.gz",
+                "dump-tuesday.sql.gz",
+                "dump-Zondag.sql.gz",
+            ][..],
+            &[
+                "db_2026-11-26.sql",
+                "db_2025-01-01.sql",
+                "db_2026.11.26.sql",
+            ],
+            &["db-20261126.sql", "db-20251231.sql"],
+            &["db-20261126T041200.sql", "db-20261127T051300.sql"],
+            &["db 2026-11-26 04-12-33.sql", "db 2026-11-27 05-13-34.sql"],
+            &["db-26-11-2026.sql", "db-27-12-2026.sql"],
+            &[
+                "archive/2026/11/partial-Monday.sql.gz",
+                "archive/2024/03/partial-Friday.sql.gz",
+            ],
+            &[
+                "dump.sql",
+                "dump (replaced 2026-11-26 041203 by box).sql",
+                "DUMP.sql",
+            ],
+            &[
+                "dump.sql",
+                "dump (replaced 2026-11-26 041203 by b(o)x.home).sql.age",
+            ],
+            &[
+                "d-Mon.sql",
+                "d-Sun (set aside 2026-11-26 041203 by box).sql",
+            ],
+        ] {
+            let all: Vec<String> = alike.iter().map(|path| series(path)).collect();
+            assert!(all.iter().all(|one| *one == all[0]), "{alike:?}: {all:?}");
+        }
+        for unlike in [
+            ["dump.sql", "dump.tar"],
+            ["router1.cfg", "router2.cfg"],
+            ["host-12-2026-11-26.tar", "host-13-2026-11-26.tar"],
+            ["20261126-router12.cfg", "20261126-router13.cfg"],
+            ["customer-2001.tar", "customer-2002.tar"],
+            ["dump.1.gz", "dump.2.gz"],
+            ["a/dump.sql", "b/dump.sql"],
+            ["monitor.tar", "monday.tar"],
+            ["12345678.tar", "12345679.tar"],
+        ] {
+            assert_ne!(series(unlike[0]), series(unlike[1]));
+        }
+        let dated = Naming::Dated(Zone::UTC);
+        let ids = ["a", "b"].map(|id| BackupId::parse(id).unwrap());
+        assert_eq!(dated.series(&ids[0]), dated.series(&ids[1]));
+    }
+
     proptest! {
         #[test]
         fn every_name_given_is_recognised(
@@ -262,6 +402,7 @@ mod tests {
             let _ = Naming::Dated(Zone::UTC).recognise(&name);
             let _ = Naming::Paths.recognise(&name);
             let _ = Naming::Paths.recognise_sealed(&name);
+            let _ = BackupId::of_path(&name).map(|id| Naming::Paths.series(&id));
         }
     }
 }

@@ -24,6 +24,7 @@ use super::names::Naming;
 use crate::age::ENDING;
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{FileMetadata, ListedFile};
+use crate::retention::{KeepOlder, Kept};
 use crate::row::{Decision, Provenance, Reason, Row, Sealed};
 use crate::source::{Backup, Doubt, Listing};
 use crate::state::{self, Mirrored, Pending, Seen};
@@ -62,6 +63,8 @@ pub struct World<'a> {
     pub confirm_cleanup: bool,
     /// Days for which a deleted backup stays in Dropbox.
     pub keep_deleted_days: u32,
+    /// Which of them stay longer.
+    pub keep_older: Option<&'a KeepOlder>,
     /// How files are named.
     pub naming: Naming,
     /// The time of the mirror folder's listing, by Dropbox's clock.
@@ -121,14 +124,11 @@ impl Plan {
         // Rule 1: only managed files are looked at. Rule 3: none whose id is listed.
         let refused_sizes = world.refused_sizes();
         let doubts = Doubts::new(&world.listing.doubts, &refused_sizes);
+        let older = older(world, &managed, &plan.rows);
         for (id, files) in managed.iter().filter(|(id, _)| !listed.contains(id)) {
             for &Copy { file, is_sealed } in files {
                 let known = world.record(id, is_sealed);
-                let is_own = known.is_some_and(|known| {
-                    let is_it = known.rev == file.metadata.rev || !known.is_being_deleted;
-                    is_unchanged(known, &file.metadata) && is_it
-                });
-                let known = known.filter(|_| is_own);
+                let known = known.filter(|known| is_own(known, file));
                 let sealed = is_sealed.then(|| world.sealed(known));
                 // Of the backup, which a sealed file is longer than.
                 let bytes = sealed.and_then(|sealed| sealed.bytes);
@@ -141,11 +141,15 @@ impl Plan {
                     // Rule 3, what could be it.
                     _ if doubts.concern(id, bytes) => Decision::Keep(Reason::Doubtful),
                     // Rule 5, whose it is.
-                    Decision::Delete { .. } if !is_own => Decision::Keep(Reason::Strange),
+                    Decision::Delete { .. } if known.is_none() => Decision::Keep(Reason::Strange),
                     // What may be all that the owner can open.
                     Decision::Delete { .. } if world.is_last_to_be_opened(is_sealed, known) => {
                         Decision::Keep(Reason::KeyNotProved)
                     }
+                    // What a tier keeps.
+                    decision @ Decision::Delete { .. } if older.contains_key(id) => older
+                        .get(id)
+                        .map_or(decision, |reason| Decision::Keep(*reason)),
                     // Rule 6, what is still to come.
                     Decision::Delete { .. } if awaited > made || has_refused_any => {
                         Decision::Keep(Reason::Awaited)
@@ -547,6 +551,51 @@ fn sorted_out<'a>(world: &World<'a>, listed: &BTreeSet<&BackupId>) -> (Managed<'
     (managed, foreign)
 }
 
+/// Why backups that the source no longer has stay for longer: each is the oldest of a period, or from the future. What
+/// the source still has takes part, if it is in Dropbox or about to be; of what it no longer has, own copies do.
+fn older(world: &World<'_>, managed: &Managed<'_>, listed: &[Row]) -> BTreeMap<BackupId, Reason> {
+    let Some(keep_older) = world.keep_older else {
+        return BTreeMap::new();
+    };
+    let is_there = |row: &&Row| row.file.is_some() || row.decision == Decision::Upload;
+    let listed = listed.iter().filter(is_there).filter_map(|row| {
+        let backup = row.backup.as_ref()?;
+        Some((&backup.id, backup.created_at))
+    });
+    let listed: BTreeMap<&BackupId, DateTime<Utc>> = listed.collect();
+    let gone = managed.iter().filter(|(id, _)| !listed.contains_key(id));
+    let gone = gone.filter_map(|(id, files)| {
+        let seen = world.seen.get(id)?;
+        let times = files.iter().filter_map(|&Copy { file, is_sealed }| {
+            let known = world.record(id, is_sealed);
+            let known = known.filter(|known| is_own(known, file))?;
+            let version = known.version.map(|version| version.modified_at);
+            let remembered = version.or(seen.created_at);
+            remembered.or_else(|| made_at(world.naming, file))
+        });
+        Some((id, times.min()?))
+    });
+    let gone: Vec<(&BackupId, DateTime<Utc>)> = gone.collect();
+    let mut series: BTreeMap<String, Vec<(DateTime<Utc>, &BackupId)>> = BTreeMap::new();
+    for (id, time) in listed
+        .iter()
+        .map(|(id, time)| (*id, *time))
+        .chain(gone.iter().copied())
+    {
+        series
+            .entry(world.naming.series(id))
+            .or_default()
+            .push((time, id));
+    }
+    let kept = series
+        .into_values()
+        .flat_map(|backups| keep_older.kept(backups, world.now));
+    let kept = kept.map(|(id, kept): (&BackupId, Kept)| (id.clone(), Reason::Older(kept)));
+    let in_future = gone.iter().filter(|(_, time)| *time > world.now);
+    let in_future = in_future.map(|(id, _)| ((*id).clone(), Reason::MadeInFuture));
+    kept.chain(in_future).collect()
+}
+
 /// The row of a backup that is listed, and those of further files that hold it.
 fn listed_rows(
     world: &World<'_>,
@@ -727,6 +776,20 @@ fn time_of(naming: Naming, row: &Row) -> Option<DateTime<Utc>> {
     }
 }
 
+/// When the backup in a file was made that nothing is remembered of.
+fn made_at(naming: Naming, file: &ListedFile) -> Option<DateTime<Utc>> {
+    file.metadata
+        .client_modified
+        .or_else(|| naming.time_in(&file.name))
+}
+
+/// Whether a file is the one that this installation stored or found equal to its backup, and not one that somebody
+/// brought back.
+fn is_own(known: &Mirrored, file: &ListedFile) -> bool {
+    let is_it = known.rev == file.metadata.rev || !known.is_being_deleted;
+    is_unchanged(known, &file.metadata) && is_it
+}
+
 /// Whether a file is still the one that was verified.
 fn is_unchanged(known: &Mirrored, file: &FileMetadata) -> bool {
     match file.content_hash {
@@ -755,7 +818,12 @@ fn next_seen(
 ) -> BTreeMap<BackupId, Seen> {
     let mut seen = world.seen.clone();
     for backup in &world.listing.backups {
-        seen.insert(backup.id.clone(), Seen::default());
+        let created_at = backup.version.is_none().then_some(backup.created_at);
+        let listed = Seen {
+            missing_since: None,
+            created_at,
+        };
+        seen.insert(backup.id.clone(), listed);
     }
     if !unfit {
         seen.retain(|id, _| listed.contains(id) || managed.contains_key(id));

@@ -137,6 +137,7 @@ pub fn plan(
         refused: &memory.refused,
         confirm_cleanup: settings.confirm_cleanup && !memory.tick_is_used,
         keep_deleted_days: settings.keep_deleted_days,
+        keep_older: settings.keep_older.as_ref(),
         naming: naming(settings, zone),
         // Absences are measured by one clock, whatever this machine's shows.
         now: mirrored.time.unwrap_or_else(clock::now),

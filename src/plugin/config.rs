@@ -9,6 +9,7 @@ use url::Url;
 use super::HOST_FILE_BYTES_MAX;
 use super::atomic::Replacement;
 use crate::age::{self, Recipients};
+use crate::retention::{self, KeepOlder};
 use crate::secret::Secret;
 
 /// Everything the admin can set, validated. Absent, `null`, empty and blank are the same: `None`.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub confirm_cleanup: bool,
     /// `keepDeletedDays`: how long a deleted backup stays in Dropbox.
     pub keep_deleted_days: u32,
+    /// `keepOlder`: which of them stay longer; none if it keeps none.
+    pub keep_older: Option<KeepOlder>,
     /// `uploadLimitMbps`: upload rate in bytes per second, more than zero.
     pub upload_bytes_per_second: Option<u32>,
     /// `dropboxFolder`: path of the mirror folder below the app's folder, `""` or `/a/b`.
@@ -140,6 +143,7 @@ pub fn settings(values: Map<String, Value>) -> (Settings, Vec<Problem>) {
         legacy_token: secret(fields.text("dropboxAccessToken")),
         confirm_cleanup: fields.checkbox("confirmCleanup"),
         keep_deleted_days: fields.whole_number("keepDeletedDays", KEEP_DELETED_DAYS_MAX),
+        keep_older: fields.keep_older("keepOlder"),
         upload_bytes_per_second: fields.upload_limit("uploadLimitMbps"),
         mirror_folder: fields.mirror_folder("dropboxFolder"),
         create_backup: fields.checkbox("createBackup"),
@@ -357,6 +361,22 @@ impl Fields {
             }
             None
         })
+    }
+
+    /// Days, weeks, months and years of which a backup is kept.
+    fn keep_older(&mut self, key: &str) -> Option<KeepOlder> {
+        let text = self.lines(key)?;
+        match text.parse::<KeepOlder>() {
+            Ok(keep_older) => Some(keep_older).filter(|keep_older| !keep_older.is_empty()),
+            Err(error) => {
+                let expected = format!(
+                    "numbers of days, weeks, months and years such as \"{}\", each part once, or empty",
+                    retention::EXAMPLE
+                );
+                self.wrong(key, &expected, &error.to_string());
+                None
+            }
+        }
     }
 
     /// A checkbox; the host has written `true`, and in older versions `"1"`.

@@ -16,7 +16,7 @@ use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox, Hosts};
 use crate::findings::{Finding, Findings, advice, from, table};
 use crate::http::Client;
-use crate::mirror::announce::{announce, remarks, rivals};
+use crate::mirror::announce::{announce, kept_older, remarks, rivals};
 use crate::mirror::names::Naming;
 use crate::mirror::plan::Plan;
 use crate::mirror::survey::{self, Asked, Survey};
@@ -161,6 +161,8 @@ impl Run<'_> {
             self.note_agreement(&plan);
         }
         let machine = machine_name();
+        let before = self.record.lists.as_ref();
+        findings.extend(kept_older(&plan, before, kind));
         self.record.lists = Some(Lists::new(&plan.rows, &plan.pending, clock::now()));
         findings.extend(remarks(&plan, &listing, kind));
         findings.extend(rivals(&plan, &machine));
@@ -178,6 +180,7 @@ impl Run<'_> {
             recipients: settings.encrypt_to.as_ref(),
             lanes: transfer::lanes(settings.upload_bytes_per_second),
             keep_replaced_days: settings.keep_deleted_days,
+            keeps_older: settings.keep_older.is_some(),
             machine,
             folders: mirrored.folders,
             plan,

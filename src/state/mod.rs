@@ -84,6 +84,9 @@ pub struct PendingAuthorization {
 pub struct Seen {
     /// Since when a complete list has not named it any more.
     pub missing_since: Option<DateTime<Utc>>,
+    /// When it was made, where no version of it says that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<DateTime<Utc>>,
 }
 
 /// A backup that the mirror does not have, or not in its present version.

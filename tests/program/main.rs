@@ -23,6 +23,7 @@ mod launcher;
 mod matrix;
 mod mirroring;
 mod model;
+mod older;
 mod page;
 mod resuming;
 mod sealed;

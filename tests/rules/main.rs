@@ -15,6 +15,7 @@ mod docs;
 mod licences;
 mod manual;
 mod model;
+mod older;
 mod outline;
 mod parsers;
 mod planner;

@@ -539,6 +539,7 @@ impl History {
             proved: None,
             confirm_cleanup: plugin.is_confirmed,
             keep_deleted_days: plugin.keep_deleted_days,
+            keep_older: None,
             naming: Naming::Dated(Zone::UTC),
             now: time(now),
         });
@@ -922,6 +923,7 @@ fn listed_file(name: &str, file: &Stored) -> ListedFile {
             size: 8,
             content_hash: Some(hash(file.content)),
             server_modified: None,
+            client_modified: None,
         },
     }
 }

@@ -56,6 +56,7 @@ fn file() -> Option<FileMetadata> {
         size: 42_300_000,
         content_hash: None,
         server_modified: Some(now() - TimeDelta::hours(5)),
+        client_modified: None,
     })
 }
 

@@ -211,6 +211,7 @@ impl Permissions<'_> {
             size: 1,
             content_hash: None,
             server_modified: None,
+            client_modified: None,
         };
         let path = format!("/backup-sync-dropbox-check-{:016x}.txt", fastrand::u64(..));
         let read = Download::new(self.dropbox, path, &nothing, 0).read(&mut [0]);

@@ -172,6 +172,7 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
             (Some(_), Decision::Keep(Reason::RetainedUntil(until))) => {
                 format!("kept until {}", moments.short(until))
             }
+            (Some(_), Decision::Keep(Reason::Older(kept))) => format!("kept, {kept}"),
             (Some(_), Decision::Delete { .. } | Decision::Supersede) => {
                 "until the next complete run".into()
             }
