@@ -31,6 +31,7 @@ Commands for people; each has its own --help:
   list       List the backups at both ends, and why a file is kept.
   verify     Compare what is in Dropbox with what should be there.
   download   Get a backup back from Dropbox.
+  versions   List the versions of a file that Dropbox still has.
   authorize  Authorize the program on the command line, without UISP's form.
 
 Commands that UISP calls through the plugin's PHP files:

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::{Call, Command, End, Failure, harmless, say, unlimited};
+use super::{Call, Command, End, Failure, harmless, say, unlimited, versions};
 use crate::age::ENDING;
 use crate::clock::Stopwatch;
 use crate::dropbox::content_hash::{ContentHasher, Digested};
@@ -24,7 +24,8 @@ use crate::zone::Zone;
 const HELP: &str = "\
 Gets a backup back from Dropbox.
 
-Usage: backup-sync-dropbox download NAME [DEST] [--force] [--root DIR]
+Usage: backup-sync-dropbox download NAME [DEST] [--version REV] [--force]
+                                    [--root DIR]
 
 NAME is the word \"latest\", the name of a file in the mirror folder, or a part of
 a name or id that only one backup has; \"list\" shows them. DEST is a file, a
@@ -48,9 +49,11 @@ data/config.json with the app key and the authorization. So it works on any
 Linux machine, also when the UISP server is gone: see docs/restore.md.
 
 Options:
-  --force     Replace a file that differs.
-  --root DIR  The plugin's folder. Default: the current folder.
-  --help      Print this text and exit.
+  --version REV  Get an earlier version, see \"versions\". NAME is the whole name
+                 then, also of a file that is deleted.
+  --force        Replace a file that differs.
+  --root DIR     The plugin's folder. Default: the current folder.
+  --help         Print this text and exit.
 
 Exit codes:
   0  The whole file is there, and its content is right.
@@ -66,7 +69,7 @@ pub const COMMAND: Command = Command {
     name: "download",
     help: HELP,
     options: &["force"],
-    settings: &[],
+    settings: &["version"],
     operands: (1, 2),
     run,
 };
@@ -108,8 +111,18 @@ fn run(call: &Call) -> Result<End, Failure> {
     loop {
         let listed = survey::list(&dropbox, &settings)
             .map_err(|error| table::mirror_folder_not_listed().explained(&error, &error))?;
-        let file = choose(&listed.files, &wanted, naming)?;
-        let path = format!("{}/{}", settings.mirror_folder, file.name);
+        let earlier = match call.value("version") {
+            Some(rev) => Some(version(&dropbox, &settings.mirror_folder, &wanted, rev)?),
+            None => None,
+        };
+        let file = match &earlier {
+            Some(file) => file,
+            None => choose(&listed.files, &wanted, naming)?,
+        };
+        let path = match &earlier {
+            Some(file) => format!("rev:{}", file.metadata.rev),
+            None => format!("{}/{}", settings.mirror_folder, file.name),
+        };
         let content = Content {
             dropbox: &dropbox,
             path,
@@ -128,6 +141,22 @@ fn run(call: &Call) -> Result<End, Failure> {
             Err(Fault::Again(failure) | Fault::Final(failure)) => return Err(failure),
         }
     }
+}
+
+/// The version `rev` of the file `name`, which may be deleted.
+fn version(dropbox: &Dropbox, folder: &str, name: &str, rev: &str) -> Result<ListedFile, Failure> {
+    let revisions = versions::of(dropbox, folder, name)?;
+    let mut versions = revisions.versions.into_iter();
+    let metadata = versions.find(|version| version.rev == rev);
+    let metadata = metadata.ok_or_else(|| {
+        Failure::new(format!(
+            "Dropbox has no version \"{rev}\" of \"{name}\". The command \"versions\" shows those that there are."
+        ))
+    })?;
+    Ok(ListedFile {
+        name: name.to_owned(),
+        metadata,
+    })
 }
 
 /// Says how a sealed file is opened; nothing here can do it.

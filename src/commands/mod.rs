@@ -10,6 +10,7 @@ mod dry_run;
 mod list;
 mod status;
 mod verify;
+mod versions;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,13 +35,14 @@ use crate::state::{Fault, Memory};
 use crate::{secret, text};
 
 /// All commands, in the order in which `--help` names them.
-pub const ALL: [&Command; 7] = [
+pub const ALL: [&Command; 8] = [
     &dry_run::COMMAND,
     &check::COMMAND,
     &status::COMMAND,
     &list::COMMAND,
     &verify::COMMAND,
     &download::COMMAND,
+    &versions::COMMAND,
     &authorize::COMMAND,
 ];
 

@@ -18,6 +18,8 @@ use crate::http::retry::{Retry, Retryable, Tries, with_retry};
 
 /// Most entries of one batch call.
 pub const BATCH_ENTRIES_MAX: usize = 1000;
+/// Versions of a file that are asked for: as many as one answer can have.
+const REVISIONS_MAX: u32 = 100;
 /// Pages of one listing, at most: two million entries. Ends a listing that never ends.
 const PAGES_MAX: usize = 1000;
 /// First wait between two questions about a background job; doubled up to [`POLL_MAX`].
@@ -45,10 +47,28 @@ pub struct FileMetadata {
     /// Declared optional; every stored file has been seen to have one.
     pub content_hash: Option<ContentHash>,
     /// When Dropbox stored this version.
+    #[serde(default, deserialize_with = "time_if_readable")]
     pub server_modified: Option<DateTime<Utc>>,
     /// When the content was made, as whoever stored it says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "time_if_readable",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub client_modified: Option<DateTime<Utc>>,
+}
+
+/// The versions of one file that Dropbox still has.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Revisions {
+    /// There is no file any more.
+    pub is_deleted: bool,
+    /// The versions, the newest first.
+    #[serde(rename = "entries")]
+    pub versions: Vec<FileMetadata>,
+    /// There are older ones than these.
+    #[serde(default)]
+    pub has_more: bool,
 }
 
 /// A file of a listing.
@@ -237,6 +257,18 @@ impl Dropbox {
         // Nobody is held up for long: there is a way on without the answer.
         let stop = self.stop.for_at_most(LOOK_PATIENCE);
         with_retry(&stop, METADATA, || self.look_at_file(path))
+    }
+
+    /// The newest versions of the file that is or was at `path`, a hundred at most.
+    ///
+    /// # Errors
+    /// [`Error`]; also if there never was a file.
+    pub fn revisions(&self, path: &str) -> Result<Revisions, Error> {
+        const ROUTE: &str = "files/list_revisions";
+        self.rpc(
+            ROUTE,
+            &json!({"path": path, "mode": "path", "limit": REVISIONS_MAX}),
+        )
     }
 
     /// Has Dropbox copy the file at `from` to `to`, where nothing may be. A copy that is there already, because

@@ -469,6 +469,7 @@ findings! {
     Error backups_not_listed(source: &str) "{source}'s list of backups could not be read";
     Error nothing_downloads() "Nothing can be downloaded";
     Error not_downloaded(name: &str) "\"{name}\" could not be downloaded";
+    Error versions_not_listed(name: &str) "The versions of \"{name}\" could not be listed";
     Error backup_unreadable() "its backup could not be read";
     Error copy_unreadable() "it could not be downloaded";
 

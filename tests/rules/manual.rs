@@ -164,7 +164,8 @@ fn bash_completes() {
         let expected: BTreeSet<String> = expected.iter().map(ToString::to_string).collect();
         assert_eq!(offered(words), expected, "{words:?}");
     };
-    offers(&["ver"], &["verify"]);
+    offers(&["ver"], &["verify", "versions"]);
+    offers(&["veri"], &["verify"]);
     offers(&["--r"], &["--root"]);
     offers(&["verify", "--"], &["--deep", "--root", "--json", "--help"]);
     offers(&["--root", "/", "status", "--j"], &["--json"]);

@@ -6,6 +6,7 @@ mod download;
 mod sealed;
 mod usage;
 mod verify;
+mod versions;
 mod views;
 
 use std::collections::BTreeMap;

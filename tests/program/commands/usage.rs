@@ -7,13 +7,14 @@ use serde_json::json;
 use super::{Everything, Told, generous, tell, tell_well};
 use crate::support::World;
 
-const COMMANDS: [&str; 7] = [
+const COMMANDS: [&str; 8] = [
     "run",
     "check",
     "status",
     "list",
     "verify",
     "download",
+    "versions",
     "authorize",
 ];
 
@@ -69,7 +70,7 @@ fn wrong_usage_ends_with_two_and_a_hint() {
     for (arguments, hint) in [
         (
             &["chekc"][..],
-            "there is no command \"chekc\", only run, check, status, list, verify, download, authorize",
+            "there is no command \"chekc\", only run, check, status, list, verify, download, versions, authorize",
         ),
         (&["check", "--deep"], "--deep"),
         (&["check", "x"], "x"),

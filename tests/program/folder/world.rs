@@ -32,16 +32,16 @@ impl Deref for FolderWorld {
 impl FolderWorld {
     /// An authorized program and an empty folder.
     pub fn new() -> Self {
-        Self::from(World::authorized())
+        Self::over(World::authorized())
     }
 
     /// A program that knows its app, has no authorization, and an empty folder.
     pub fn not_authorized() -> Self {
-        Self::from(World::with_app(false))
+        Self::over(World::with_app(false))
     }
 
-    /// There is no trace of UISP.
-    fn from(world: World) -> Self {
+    /// An empty folder beside this program; there is no trace of UISP.
+    pub fn over(world: World) -> Self {
         fs::remove_file(world.root().join("ucrm.json")).unwrap();
         let backups = tempfile::tempdir().unwrap();
         world.configure(json!({"unmsApiToken": null, "backupDirectory": backups.path()}));

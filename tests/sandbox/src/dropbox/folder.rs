@@ -212,6 +212,49 @@ impl Entry {
 }
 
 impl Folder {
+    /// Every version of the file that is or was at a path, the newest first; an error is a ListRevisionsError.
+    /// Assumption: those from before a deletion are among them.
+    pub(super) fn revisions(&self, path: &str) -> Result<Vec<Entry>, Value> {
+        let refused = |error| nested("path", error);
+        let present = self.lookup(path);
+        if present.as_ref().is_ok_and(|entry| entry.file.is_none()) {
+            return Err(refused(tag("not_file")));
+        }
+        let (path, id) = match &present {
+            Ok(entry) => (entry.path.clone(), entry.id.clone()),
+            Err(_) => (path.to_owned(), "id:sandboxofsomethingdeleted".to_owned()),
+        };
+        let versions = self.versions.iter().rev();
+        let versions = versions.filter(|((at, _), _)| *at == key(&path));
+        let entries = versions.map(|(_, file)| Entry {
+            id: id.clone(),
+            path: path.clone(),
+            file: Some(file.clone()),
+        });
+        let entries: Vec<Entry> = entries.collect();
+        match (entries.is_empty(), present) {
+            (true, Err(error)) => Err(refused(error)),
+            _ => Ok(entries),
+        }
+    }
+
+    /// Finds a file by path, id or rev, of which an earlier version has one, too; an error is a LookupError.
+    pub(super) fn version(&self, path: &str) -> Result<Entry, Value> {
+        let earlier = path.strip_prefix("rev:").and_then(|rev| {
+            let mut versions = self.versions.iter();
+            let ((at, _), file) = versions.find(|((_, known), _)| known == rev)?;
+            Some(Entry {
+                id: "id:sandboxofanearlierversion".into(),
+                path: at.clone(),
+                file: Some(file.clone()),
+            })
+        });
+        match self.lookup(path) {
+            Ok(entry) => Ok(entry.clone()),
+            Err(error) => earlier.ok_or(error),
+        }
+    }
+
     /// Finds an item by path, id or rev; an error is a LookupError.
     pub(super) fn lookup(&self, path: &str) -> Result<&Entry, Value> {
         let not_found = || tag("not_found");

@@ -11,7 +11,7 @@ pub(super) fn download(mut call: Call<'_, '_>) -> Result<Answer, Refusal> {
     fields.end()?;
     let mut world = call.shared.world();
     let path_error = |error| Refusal::Route(nested("path", error));
-    let entry = world.folder(&call.app).lookup(&path).map_err(path_error)?;
+    let entry = world.folder(&call.app).version(&path).map_err(path_error)?;
     let Some(file) = &entry.file else {
         return Err(path_error(tag("not_file")));
     };

@@ -1,4 +1,4 @@
-//! `files/list_folder` with its continuation, `files/get_metadata`, `files/create_folder_v2`.
+//! `files/list_folder` with its continuation, `files/get_metadata`, `files/list_revisions`, `files/create_folder_v2`.
 
 use super::super::answer::{Answer, Refusal, nested, tag};
 use super::super::arguments::{Fields, Pattern};
@@ -133,6 +133,31 @@ pub(super) fn get_metadata(mut call: Call<'_, '_>) -> Result<Answer, Refusal> {
             None => Err(Refusal::Route(nested("path", error))),
         },
     }
+}
+
+pub(super) fn revisions(mut call: Call<'_, '_>) -> Result<Answer, Refusal> {
+    const LIMIT: u64 = 10;
+    let mut fields = call.fields()?;
+    let path = fields.path("path", Pattern::Write)?;
+    let mode = fields.union("mode", &["path", "id", "other"], &[])?;
+    if mode.is_some_and(|(tag, _)| tag != "path") {
+        let complaint = "this stand-in knows the mode 'path' only";
+        return Err(fields.bad("mode", complaint).into());
+    }
+    let limit = fields.optional_within("limit", 1..=100)?.unwrap_or(LIMIT) as usize;
+    fields.end()?;
+    let mut world = call.shared.world();
+    let folder = world.folder(&call.app);
+    let revisions = folder.revisions(&path).map_err(Refusal::Route)?;
+    let entries = revisions.iter().take(limit);
+    // The type is fixed here, so that no tag says it.
+    let entries: Vec<Value> = entries.map(|entry| entry.metadata()).collect();
+    let is_deleted = folder.lookup(&path).is_err();
+    Ok(Answer::Json(json!({
+        "is_deleted": is_deleted,
+        "entries": entries,
+        "has_more": revisions.len() > limit,
+    })))
 }
 
 fn ignore_metadata_options(fields: &mut Fields) -> Result<(), Refusal> {

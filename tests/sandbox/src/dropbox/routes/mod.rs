@@ -59,6 +59,12 @@ pub(super) const ALL: &[Route] = &[
     ),
     route!("files/copy_v2", Rpc, CONTENT_WRITE, relocation::copy),
     route!("files/restore", Rpc, CONTENT_WRITE, relocation::restore),
+    route!(
+        "files/list_revisions",
+        Rpc,
+        METADATA_READ,
+        listing::revisions
+    ),
     route!("files/upload", Upload, CONTENT_WRITE, upload::upload),
     route!(
         "files/upload_session/start",
