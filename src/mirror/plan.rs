@@ -610,7 +610,7 @@ fn listed_rows(
     }
     let verified_as = |copy: &Copy<'_>| {
         let known = world.record(&backup.id, copy.is_sealed);
-        known.filter(|known| is_unchanged(known, &copy.file.metadata))
+        known.filter(|known| is_own(known, copy.file))
     };
     let present_as =
         |copy: &Copy<'_>| verified_as(copy).filter(|known| known.version == backup.version);
@@ -725,7 +725,7 @@ fn beside_sealed(
 ) -> Decision {
     let known_of = |copy: &Copy<'_>| {
         let known = world.record(&backup.id, copy.is_sealed);
-        known.filter(|known| is_unchanged(known, &copy.file.metadata))
+        known.filter(|known| is_own(known, copy.file))
     };
     let known = sealed.and_then(known_of);
     let inside = known.and_then(|known| known.inside.as_ref());

@@ -161,6 +161,12 @@ fn a_plain_copy_that_nobody_knows_goes_if_it_is_the_same_and_was_there_before() 
     // What this installation has stored is its own to delete, whenever that was.
     since.unsealed.insert(id("a"), mirrored());
     assert_eq!(plain(&since.plan(), "a"), Some(Decision::Supersede));
+    // Unless its deletion was ordered, and this is another version: somebody has brought it back.
+    let ordered = since.unsealed.get_mut(&id("a")).unwrap();
+    ordered.is_being_deleted = true;
+    assert_eq!(plain(&since.plan(), "a"), Some(Decision::Supersede));
+    since.unsealed.get_mut(&id("a")).unwrap().rev = "015f0000000000000000009".into();
+    assert_eq!(plain(&since.plan(), "a"), keep(Reason::StoredSince));
     case.entries[0].metadata.content_hash = Some(ContentHash::of(b"another"));
     let plan = case.plan();
     assert_eq!(plain(&plan, "a"), keep(Reason::Strange));
