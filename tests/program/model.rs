@@ -14,6 +14,7 @@ use sandbox::http::{Action, On};
 use sandbox::uisp::{Backup, Creation};
 use serde_json::{Value, json};
 
+use crate::sealed::{asked_word, id_in};
 use crate::support::World;
 use sandbox::reference::{Memory, Seed, Sight, for_each_seed};
 
@@ -23,20 +24,30 @@ const HISTORIES: u64 = 4;
 
 #[test]
 fn histories_through_the_program() {
+    play("histories_through_the_program", HISTORIES, false);
+}
+
+#[test]
+fn histories_where_everything_is_encrypted() {
+    play("histories_where_everything_is_encrypted", 3, true);
+}
+
+fn play(name: &'static str, histories: u64, is_sealed: bool) {
     let (mut deleted, mut held, mut freshly_made) = (0, 0, 0);
-    for_each_seed(HISTORIES, |seed| {
-        let _seed = Seed(seed, "histories_through_the_program");
-        let mut history = History::new(seed);
+    for_each_seed(histories, |seed| {
+        let _seed = Seed(seed, name);
+        let mut history = History::new(seed, is_sealed);
         for _ in 0..DAYS {
             history.day();
         }
         // In calm weather one run brings everything up to date.
         history.run(false);
         history.world.uisp.backups().iter().for_each(|backup| {
-            let is_there = history.world.dropbox.files().iter().any(|file| {
-                file.path.ends_with(&format!("_{}.unms", backup.id))
-                    && file.content_hash == backup.content_hash()
-            });
+            let is_it = |file: &StoredFile| {
+                let is_its = !is_aside(&file.path) && id_in(&file.path) == backup.id;
+                is_its && history.world.hash_inside(file) == backup.content_hash()
+            };
+            let is_there = history.world.dropbox.files().iter().any(is_it);
             assert!(is_there || backup.state != "success", "{}", history.told());
         });
         deleted += history.deleted;
@@ -80,8 +91,8 @@ struct History {
 }
 
 impl History {
-    fn new(seed: u64) -> Self {
-        let world = World::authorized();
+    fn new(seed: u64, is_sealed: bool) -> Self {
+        let world = World::authorized().sealing(is_sealed);
         let creation = Creation::Succeeds { after_lists: 0 };
         world.uisp.configure(|options| options.creation = creation);
         Self {
@@ -117,6 +128,7 @@ impl History {
         match event {
             0 => self.restore(),
             1 => {
+                self.lose_word();
                 self.put_state(None);
                 self.memory = Memory::default();
                 self.strangers = self.managed().into_values().collect();
@@ -174,6 +186,7 @@ impl History {
         let state = copy.state.as_ref().map(|state| in_the_past(state, age));
         self.memory = copy.memory.clone();
         shift(&mut self.memory, age);
+        self.lose_word();
         self.world.uisp.clear();
         copy.backups
             .iter()
@@ -184,15 +197,28 @@ impl History {
         self.strangers = ids.filter(|id| !met.contains_key(id)).collect();
     }
 
+    /// With the memory goes the word that was pasted for it.
+    fn lose_word(&self) {
+        self.world.configure(json!({"encryptionProof": null}));
+    }
+
     /// Names and ids of the managed files.
     fn managed(&self) -> BTreeMap<String, String> {
-        let files = self.world.dropbox.paths().into_iter();
-        files
-            .filter_map(|path| {
-                let id = path.strip_suffix(".unms")?.rsplit_once('_')?.1.to_owned();
-                Some((path, id))
-            })
-            .collect()
+        let ending = match self.world.owner {
+            Some(_) => ".unms.age",
+            None => ".unms",
+        };
+        let mut files = self.world.dropbox.paths();
+        files.retain(|path| path.ends_with(ending) && !is_aside(path));
+        let with_id = |path: String| (path.clone(), id_in(&path).to_owned());
+        files.into_iter().map(with_id).collect()
+    }
+
+    /// Whether the owner has shown, or is about to show, that what is encrypted can be opened.
+    fn is_key_proved(&self) -> bool {
+        let is_given = self.state().map(|state| state["proof"]["is_given"].clone());
+        let is_pasted = self.world.config()["encryptionProof"].is_string();
+        self.world.owner.is_none() || is_pasted || is_given == Some(json!(true))
     }
 
     fn run(&mut self, is_stormy: bool) {
@@ -218,6 +244,7 @@ impl History {
             })
             .collect();
         let now = Utc::now().timestamp() / 60;
+        let is_key_proved = self.is_key_proved();
         if is_stormy {
             let route = self.random.choice([
                 "files/upload_session/*",
@@ -236,6 +263,12 @@ impl History {
         let ended = self.world.run();
         self.world.dropbox.traffic().clear_faults();
         self.world.uisp.traffic().clear_faults();
+        if let Some(owner) = &self.world.owner
+            && asked_word(&ended.log).is_some()
+        {
+            self.world
+                .configure(json!({"encryptionProof": owner.word(&ended)}));
+        }
         // The run itself may have had one made.
         let listed_then = self.world.uisp.backups();
         self.freshly_made += listed_then.len() - listed.len();
@@ -249,6 +282,7 @@ impl History {
             contents,
             keep: self.keep_days * DAY,
             is_confirmed: self.is_confirmed,
+            is_key_proved,
             now,
         };
         let verdict = self.memory.judge(&sight);
@@ -325,6 +359,10 @@ impl History {
             }
         }
     }
+}
+
+fn is_aside(path: &str) -> bool {
+    path.contains(" (set aside ")
 }
 
 fn shift(memory: &mut Memory, days: i64) {

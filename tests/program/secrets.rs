@@ -10,19 +10,21 @@ use std::process::Command;
 use std::sync::mpsc;
 use std::{env, fs, thread};
 
-use crate::support::{PATIENCE, World, stranger};
+use crate::support::{Ended, World, stranger};
 use base64::Engine;
 use sandbox::dropbox::faults;
-use sandbox::http::{Action, Gate, On};
+use sandbox::http::{Action, On};
 use sandbox::uisp::{Backup, RawAnswer};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "oauth2/token";
 const LIST: &str = "files/list_folder";
+const FILE_KEY: &str = "file key";
 const MIB: u64 = 1024 * 1024;
 
 /// Fields of the configuration that hold secrets. The app key is public by nature.
-const SECRET_FIELDS: [&str; 5] = [
+const SECRET_FIELDS: [&str; 6] = [
+    "encryptionProof",
     "unmsApiToken",
     "dropboxAppSecret",
     "dropboxAccessCode",
@@ -70,6 +72,12 @@ impl<'w> Watch<'w> {
         if let Some(verifier) = verifier.as_str() {
             self.add("code verifier", verifier);
         }
+        for journal in files_below(&self.world.data("transfers")) {
+            let text = fs::read_to_string(journal).unwrap();
+            if let Some((_, rest)) = text.split_once("\"file_key\":\"") {
+                self.add(FILE_KEY, rest.split('"').next().unwrap());
+            }
+        }
         for exchange in self.world.dropbox.requests() {
             let bearer = exchange.header("authorization").map(str::to_owned);
             if let Some(token) = bearer
@@ -105,6 +113,16 @@ impl<'w> Watch<'w> {
         output.status.code()
     }
 
+    /// The whole machine, but for what was there before: also what a run may have started.
+    fn look_at_processes(&mut self, before: &BTreeMap<u32, Vec<u8>>) {
+        let mut new = processes();
+        new.retain(|process, _| !before.contains_key(process));
+        assert!(!new.is_empty(), "the run is not in the process list");
+        let named = new.into_iter();
+        let named = named.map(|(number, line)| (format!("the command line of {number}"), line));
+        self.written.extend(named);
+    }
+
     /// Looks for every secret in every place where it does not belong.
     fn assert_clean(&self) {
         let mut places = self.written.clone();
@@ -118,7 +136,8 @@ impl<'w> Watch<'w> {
         }
         for (secret, what) in &self.secrets {
             for (place, content) in &places {
-                let belongs = place == "data/config.json" && what != "access token"
+                let belongs = place == "data/config.json" && what != "access token" && what != FILE_KEY
+                    || place.starts_with("data/transfers/") && what == FILE_KEY
                     || place == "data/state.json" && what == "code verifier"
                     // What was set aside is the old file, as it was.
                     || place.starts_with("data/state.json.damaged-") && what == "code verifier";
@@ -199,7 +218,7 @@ fn assert_absent(secret: &str, what: &str, place: &str, content: &[u8]) {
 
 fn files_below(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(files_below(&path));
@@ -641,33 +660,65 @@ fn a_proxys_password_is_not_shown_and_uisps_token_does_not_pass_it() {
 
 #[test]
 fn the_process_list_shows_no_secret() {
-    let world = World::authorized();
-    world.add_backups(1, 1, 9 * MIB);
-    let mut watch = Watch::new(&world);
-    let gate = Gate::new();
-    world.dropbox.inject(
-        On::next("files/upload_session/append_v2"),
-        Action::Hold(gate.clone()),
-    );
-    let before = processes();
-    let running = world.start();
-    assert!(gate.wait_reached(PATIENCE));
-    watch.learn();
-    // The whole machine: also what the run may have started.
-    for (process, line) in processes() {
-        if !before.contains_key(&process) {
-            watch
-                .written
-                .push((format!("the command line of process {process}"), line));
-        }
+    for is_sealed in [false, true] {
+        let world = World::authorized().sealing(is_sealed);
+        world.add_backups(1, 1, 9 * MIB);
+        let mut watch = Watch::new(&world);
+        let before = processes();
+        let (running, gate) = world.start_held("files/upload_session/append_v2");
+        watch.learn();
+        assert_eq!(
+            watch.secrets.values().any(|what| what == FILE_KEY),
+            is_sealed
+        );
+        watch.look_at_processes(&before);
+        gate.open();
+        assert_eq!(running.wait(), Some(0));
+        watch.assert_clean();
     }
-    assert!(
-        !watch.written.is_empty(),
-        "the run is not in the process list"
-    );
-    gate.open();
-    assert_eq!(running.wait(), Some(0));
-    watch.assert_clean();
+}
+
+#[test]
+fn nothing_that_opens_an_encrypted_copy_is_shown() {
+    let world = World::authorized().sealing(true);
+    world.add_backups(1, 2, 1000);
+    world.add_backups(3, 3, 9 * MIB);
+    let mut watch = Watch::new(&world);
+    // A run that is killed before any commit leaves the keys of all three on disk.
+    let (running, _gate) = world.start_held("files/upload_session/finish_batch_v2");
+    running.signal("KILL");
+    assert_eq!(running.wait(), None);
+    let looks: [&[&str]; 6] = [
+        &["run", "--dry-run"],
+        &["list", "--json"],
+        &["status", "--json"],
+        &["verify", "--json"],
+        &["verify", "--deep", "--json"],
+        &["check", "--json"],
+    ];
+    let look = |watch: &mut Watch| {
+        for arguments in looks {
+            let code = watch.run_as(world.command().args(arguments));
+            assert!(matches!(code, Some(0 | 1)), "{arguments:?}: {code:?}");
+        }
+    };
+    look(&mut watch);
+    let keys = watch.secrets.values().filter(|what| *what == FILE_KEY);
+    assert_eq!(keys.count(), 3);
+    watch.run_to(0);
+    world.assert_mirrored();
+    assert!(files_below(&world.data("transfers")).is_empty());
+    let ended = Ended {
+        code: Some(0),
+        log: world.log(),
+    };
+    let word = world.owner.as_ref().unwrap().word(&ended);
+    watch.add("the word", &word);
+    look(&mut watch);
+    world.configure(json!({"encryptionProof": word.to_uppercase()}));
+    watch.run_to(0);
+    assert_eq!(world.config()["encryptionProof"], Value::Null);
+    look(&mut watch);
 }
 
 fn processes() -> BTreeMap<u32, Vec<u8>> {

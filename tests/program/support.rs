@@ -8,13 +8,15 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, mpsc};
 use std::time::Duration;
 use std::{fs, io};
 
-use sandbox::dropbox::{Dropbox, DropboxOptions};
+use sandbox::dropbox::{Dropbox, DropboxOptions, StoredFile, content_hash};
 use sandbox::host::package::{Package, Program};
 use sandbox::http::{
     Action, Gate, Handler, Head, On, Request, Response, Server, ServerOptions, TestCa, TlsConfig,
 };
 use sandbox::uisp::{Backup, Uisp, UispOptions};
 use serde_json::{Value, json};
+
+use crate::sealed::{Owner, id_in, seal_to};
 
 /// Everything around the binary.
 pub struct World {
@@ -24,6 +26,8 @@ pub struct World {
     pub uisp: Uisp,
     /// Issued Dropbox's certificate.
     pub ca: TestCa,
+    /// Who can open what is in Dropbox, where it is sealed.
+    pub owner: Option<Owner>,
     folder: tempfile::TempDir,
     /// How many times faster than the wall's clock the program's runs.
     clock_speed: u32,
@@ -151,6 +155,7 @@ impl World {
             dropbox,
             uisp,
             ca,
+            owner: None,
             folder,
             clock_speed: CLOCK_SPEED,
             _permit: None,
@@ -175,6 +180,24 @@ impl World {
             _permit: MOVERS.permit_of_this_thread(),
             ..self
         }
+    }
+
+    /// The same world where everything is sealed to an owner, if `is_sealed`.
+    pub fn sealing(mut self, is_sealed: bool) -> Self {
+        if is_sealed {
+            let owner = Owner::new();
+            seal_to(&self, &[&owner]);
+            self.owner = Some(owner);
+        }
+        self
+    }
+
+    /// The hash of a file's content; of what its owner can open, of what is inside.
+    pub fn hash_inside(&self, file: &StoredFile) -> String {
+        let owner = self.owner.as_ref();
+        let owner = owner.filter(|_| file.path.ends_with(".age"));
+        let opened = owner.and_then(|owner| owner.try_open(&self.dropbox.read(&file.path)?));
+        opened.map_or_else(|| file.content_hash.clone(), |bytes| content_hash(&bytes))
     }
 
     /// The plugin's folder.
@@ -369,8 +392,12 @@ impl World {
             .into_iter()
             .filter(|file| !file.path.contains(" (set aside "))
             .map(|file| {
-                let (_, id) = file.path.rsplit_once('_').unwrap();
-                (id.trim_end_matches(".unms").to_owned(), file.content_hash)
+                assert_eq!(
+                    file.path.ends_with(".age"),
+                    self.owner.is_some(),
+                    "{file:?}"
+                );
+                (id_in(&file.path).to_owned(), self.hash_inside(&file))
             })
             .collect();
         expected.sort();

@@ -608,6 +608,7 @@ impl History {
                 .collect(),
             keep: i64::from(plugin.keep_deleted_days) * DAY,
             is_confirmed: plugin.is_confirmed,
+            is_key_proved: true,
             now,
         }
     }

@@ -299,9 +299,17 @@ impl Pass<'_> {
                 cause: error,
             };
         }
+        let Job { backup, path, .. } = &self.jobs[session.job];
+        // What may be stored already would be in its own way if it was sent again, sealed with another key. The journal
+        // tells the next run what it is.
+        if session.inside.is_some()
+            && error.is_session_lost()
+            && let Err(unseen) = self.dropbox.look_at_file(path)
+        {
+            return unseen.into();
+        }
         let error = Error::Dropbox(error);
         // Where Dropbox can be asked, the fault is not in the network, but perhaps in the session.
-        let Job { backup, path, .. } = &self.jobs[session.job];
         if error.may_be_the_sessions()
             && self.dropbox.look_at_file(path).is_ok()
             && let Ok(journal) = self.journals.resume(&backup.id)

@@ -66,3 +66,19 @@ fn at_every_request_of_a_confirmed_clean_up() {
 fn at_every_request_of_an_upload_that_is_carried_on() {
     kill_at_every_request(scenario::CARRIED_ON, 14);
 }
+
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn at_every_request_of_encrypted_changes() {
+    kill_at_every_request(scenario::CHANGES.sealed(), 24);
+}
+
+#[test]
+fn at_every_request_of_an_encrypted_upload_that_is_carried_on() {
+    kill_at_every_request(scenario::CARRIED_ON.sealed(), 14);
+}
+
+#[test]
+fn at_every_request_of_a_run_that_takes_the_proof_of_the_key() {
+    kill_at_every_request(scenario::PROOF, 14);
+}

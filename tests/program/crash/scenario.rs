@@ -10,6 +10,7 @@ use sandbox::uisp::Backup;
 use serde_json::{Value, json};
 
 use super::kill::{KILLED, healthy_run, patient};
+use crate::sealed::id_in;
 use crate::support::{PATIENCE, World};
 
 const MIB: u64 = 1024 * 1024;
@@ -22,7 +23,9 @@ const TOKEN: &str = "oauth2/token";
 pub struct Scenario {
     /// Names it in messages.
     pub name: &'static str,
-    prepare: fn() -> Stage,
+    /// Whether everything is encrypted.
+    is_sealed: bool,
+    prepare: fn(bool) -> Stage,
 }
 
 /// A world just before the run, and what must hold from here on.
@@ -44,8 +47,9 @@ pub struct Stage {
 /// The first authorization with an app secret, then the first mirror.
 pub const SETUP: Scenario = Scenario {
     name: "setup with secret",
-    prepare: || {
-        let world = pasted(true);
+    is_sealed: false,
+    prepare: |is_sealed| {
+        let world = pasted(true).sealing(is_sealed);
         world.add_backups(1, 2, 1000);
         world.uisp.add(Backup::numbered(3, LARGE));
         Stage::new(world, &[])
@@ -55,8 +59,9 @@ pub const SETUP: Scenario = Scenario {
 /// The first authorization without an app secret.
 pub const SETUP_PKCE: Scenario = Scenario {
     name: "setup with PKCE",
-    prepare: || {
-        let world = pasted(false);
+    is_sealed: false,
+    prepare: |is_sealed| {
+        let world = pasted(false).sealing(is_sealed);
         world.add_backups(1, 1, 1000);
         Stage::new(world, &[])
     },
@@ -65,8 +70,9 @@ pub const SETUP_PKCE: Scenario = Scenario {
 /// A folder left by version 1.2.2: one file is right, two are cut off.
 pub const TAKEOVER: Scenario = Scenario {
     name: "takeover",
-    prepare: || {
-        let world = World::authorized();
+    is_sealed: false,
+    prepare: |is_sealed| {
+        let world = World::authorized().sealing(is_sealed);
         world.add_backups(1, 2, 1000);
         world.uisp.add(Backup::numbered(3, LARGE));
         for backup in world.uisp.backups() {
@@ -84,8 +90,9 @@ pub const TAKEOVER: Scenario = Scenario {
 /// New backups, small and large, and two that are gone.
 pub const CHANGES: Scenario = Scenario {
     name: "changes",
-    prepare: || {
-        let world = mirrored(5);
+    is_sealed: false,
+    prepare: |is_sealed| {
+        let world = mirrored(5, is_sealed);
         world.remove_backup(1);
         world.remove_backup(2);
         world.add_backups(6, 6, 1000);
@@ -97,8 +104,9 @@ pub const CHANGES: Scenario = Scenario {
 /// Most of the mirror is on hold, and the admin has just agreed to the clean-up.
 pub const CLEANUP: Scenario = Scenario {
     name: "confirmed clean-up",
-    prepare: || {
-        let world = mirrored(6);
+    is_sealed: false,
+    prepare: |is_sealed| {
+        let world = mirrored(6, is_sealed);
         for number in 1..=5 {
             world.remove_backup(number);
         }
@@ -112,8 +120,9 @@ pub const CLEANUP: Scenario = Scenario {
 /// An upload that an earlier run had to leave.
 pub const CARRIED_ON: Scenario = Scenario {
     name: "carried on",
-    prepare: || {
-        let world = mirrored(2);
+    is_sealed: false,
+    prepare: |is_sealed| {
+        let world = mirrored(2, is_sealed);
         world.remove_backup(1);
         world.uisp.add(Backup::numbered(3, LARGE));
         let gate = Gate::new();
@@ -129,8 +138,33 @@ pub const CARRIED_ON: Scenario = Scenario {
     },
 };
 
+/// Encryption was turned on, and the word that proves the key was just pasted: copies that are not encrypted go.
+pub const PROOF: Scenario = Scenario {
+    name: "proof of the key",
+    is_sealed: true,
+    prepare: |is_sealed| {
+        let world = mirrored(2, false).sealing(is_sealed);
+        let plain = world.dropbox.paths();
+        let ended = healthy_run(&world);
+        let word = world.owner.as_ref().unwrap().word(&ended);
+        world.configure(json!({"encryptionProof": word}));
+        world.uisp.add(Backup::numbered(3, LARGE));
+        Stage::with_due(world, plain)
+    },
+};
+
 /// All of them.
-pub const ALL: [Scenario; 6] = [SETUP, SETUP_PKCE, TAKEOVER, CHANGES, CLEANUP, CARRIED_ON];
+pub const ALL: [Scenario; 9] = [
+    SETUP,
+    SETUP_PKCE,
+    TAKEOVER,
+    CHANGES,
+    CLEANUP,
+    CARRIED_ON,
+    CHANGES.sealed(),
+    CARRIED_ON.sealed(),
+    PROOF,
+];
 
 /// A world whose access code was just pasted.
 fn pasted(has_secret: bool) -> World {
@@ -140,25 +174,47 @@ fn pasted(has_secret: bool) -> World {
     world
 }
 
-/// A world whose first `count` backups are in Dropbox.
-fn mirrored(count: u32) -> World {
-    let world = World::authorized();
+/// A world whose first `count` backups are in Dropbox; encrypted ones with a key that was proved.
+fn mirrored(count: u32, is_sealed: bool) -> World {
+    let world = World::authorized().sealing(is_sealed);
     world.add_backups(1, count, 1000);
-    healthy_run(&world).assert_line(&["Finished: "]);
+    let ended = healthy_run(&world);
+    ended.assert_line(&["Finished: "]);
+    if let Some(owner) = &world.owner {
+        owner.prove(&world, &ended);
+    }
     world
 }
 
 impl Scenario {
+    /// The same where everything is encrypted.
+    pub const fn sealed(self) -> Self {
+        Self {
+            is_sealed: true,
+            ..self
+        }
+    }
+
     /// Sets the scene.
     pub fn prepare(&self) -> Stage {
-        let mut stage = (self.prepare)();
-        self.name.clone_into(&mut stage.context);
+        let mut stage = (self.prepare)(self.is_sealed);
+        let sealed = if self.is_sealed { ", encrypted" } else { "" };
+        stage.context = format!("{}{sealed}", self.name);
         stage
     }
 }
 
 impl Stage {
     fn new(world: World, due: &[u32]) -> Self {
+        let ids: Vec<String> = due.iter().map(|&n| Backup::numbered(n, 0).id).collect();
+        let mut paths = world.dropbox.paths();
+        paths.retain(|path| ids.iter().any(|id| id_in(path) == id));
+        assert_eq!(paths.len(), due.len());
+        Self::with_due(world, paths)
+    }
+
+    /// A world in which the files at these paths are to go.
+    fn with_due(world: World, due: Vec<String>) -> Self {
         // Not ours, at every time: a foreign file, one of another server, one that nearly has our name.
         for name in [
             "notes.txt",
@@ -171,23 +227,18 @@ impl Stage {
         world.configure(json!({"ofAnotherVersion": {"a": [1, "ž"]}, "keepDeletedDays": "0"}));
         let mode = fs::Permissions::from_mode(0o640);
         fs::set_permissions(world.data("config.json"), mode).unwrap();
-        let is_due = |path: &str| due.iter().any(|&number| path.ends_with(&suffix(number)));
         let mut kept = BTreeMap::new();
-        let mut gone = Vec::new();
         for file in world.dropbox.files() {
-            if is_due(&file.path) {
-                gone.push(file.path);
-            } else {
-                let mut hashes = vec![file.content_hash];
+            if !due.contains(&file.path) {
+                let mut hashes = vec![world.hash_inside(&file)];
                 hashes.extend(right_hash(&world, &file.path));
                 kept.insert(file.path, hashes);
             }
         }
-        assert_eq!(gone.len(), due.len());
         Self {
             context: String::new(),
             kept,
-            due: gone,
+            due,
             config: world.config(),
             config_mode: 0o640,
             state: world.data("state.json").exists().then(|| world.state()),
@@ -247,7 +298,12 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{context}: config.json: {error}"));
         let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode, self.config_mode, "{context}");
-        let owned = ["dropboxRefreshToken", "dropboxAccessCode", "confirmCleanup"];
+        let owned = [
+            "dropboxRefreshToken",
+            "dropboxAccessCode",
+            "confirmCleanup",
+            "encryptionProof",
+        ];
         for (key, value) in self.config.as_object().unwrap() {
             if !owned.contains(&key.as_str()) {
                 assert_eq!(&now[key], value, "{context}: {key}");
@@ -295,7 +351,7 @@ impl Stage {
         let context = &self.context;
         let mut kept = self.kept.clone();
         for file in self.world.dropbox.files() {
-            let hash = &file.content_hash;
+            let hash = &self.world.hash_inside(&file);
             if let Some(hashes) = kept.remove(&file.path) {
                 assert!(hashes.contains(hash), "{context}: {} changed", file.path);
             } else if file.path.contains(" (set aside ") {
@@ -354,16 +410,15 @@ impl Stage {
         }
         let files = world.dropbox.files();
         for backup in world.uisp.backups() {
-            let mine = files
-                .iter()
-                .filter(|file| file.path.ends_with(&format!("_{}.unms", backup.id)));
-            let hashes: Vec<&String> = mine.map(|file| &file.content_hash).collect();
-            assert_eq!(hashes, [&backup.content_hash()], "{context}: {}", backup.id);
+            let mine = files.iter().filter(|file| id_in(&file.path) == backup.id);
+            let hashes: Vec<String> = mine.map(|file| world.hash_inside(file)).collect();
+            assert_eq!(hashes, [backup.content_hash()], "{context}: {}", backup.id);
         }
         let config = world.config();
         assert_eq!(config["dropboxAccessCode"].as_str(), None, "{context}");
         assert!(self.has_token(), "{context}");
         assert_ne!(config["confirmCleanup"], json!(true), "{context}");
+        assert_eq!(config["encryptionProof"].as_str(), None, "{context}");
     }
 
     /// Names and sizes of all files in `data/`.
@@ -386,15 +441,9 @@ impl Stage {
     }
 }
 
-/// How the managed files of a numbered backup end.
-fn suffix(number: u32) -> String {
-    format!("_{}.unms", Backup::numbered(number, 0).id)
-}
-
 /// The content hash that a managed file must have; none if UISP has no such backup.
 fn right_hash(world: &World, path: &str) -> Option<String> {
-    let id = path.strip_suffix(".unms")?.rsplit_once('_')?.1;
-    world.uisp.content_hash(id)
+    world.uisp.content_hash(id_in(path))
 }
 
 /// Starts a run of a stage, and kills it when `moment` says so; false if it ended by itself before.

@@ -103,6 +103,18 @@ fn at_every_change_on_disk_of_a_confirmed_clean_up() {
     kill_at_every_change(scenario::CLEANUP, 20);
 }
 
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn at_every_change_on_disk_of_encrypted_changes() {
+    kill_at_every_change(scenario::CHANGES.sealed(), 25);
+}
+
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn at_every_change_on_disk_of_a_run_that_takes_the_proof_of_the_key() {
+    kill_at_every_change(scenario::PROOF, 25);
+}
+
 /// Lets the disk fail runs of a scenario from their first change on, from the second, and so on.
 fn fail_from_every_change_on(scenario: Scenario, calls: &str, error: &str) {
     let changes = changes_of(scenario);

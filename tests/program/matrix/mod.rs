@@ -84,5 +84,31 @@ fn hosts_that_never_come_back_or_to_themselves() {
     whole_hosts().fill(Stay::Lasting);
 }
 
+// What is encrypted goes the same ways. A sample shows it in every run of the tests, the rest in the long ones.
+
+#[test]
+fn a_sample_of_it_all_where_everything_is_encrypted() {
+    faults().sealed().one_in(6).fill(Stay::Once);
+    refusals().sealed().one_in(6).fill(Stay::Once);
+}
+
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn all_of_it_where_everything_is_encrypted() {
+    faults().sealed().fill(Stay::Once);
+    refusals().sealed().fill(Stay::Once);
+    whole_hosts().sealed().fill(Stay::Once);
+}
+
+#[test]
+#[ignore = "long; part of ./build.sh release-test"]
+fn all_of_it_that_lasts_where_everything_is_encrypted() {
+    faults().sealed().fill(Stay::Lasting);
+    // Where Dropbox goes on saying of a file that is there that it is not, another one is made, with another key.
+    let refusals = refusals().sealed().without(Kind::Metadata);
+    refusals.fill(Stay::Lasting);
+    whole_hosts().sealed().fill(Stay::Lasting);
+}
+
 /// Cells of one place in a table.
 type Place = Result<Vec<Cell>, &'static str>;

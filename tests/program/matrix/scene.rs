@@ -19,6 +19,7 @@ use super::expectation::{Attack, Cell, End};
 use super::faults::ELSEWHERE;
 use super::hosts::{self, Host, Replaced};
 use super::requests::{Kind, Service};
+use crate::sealed::id_in;
 use crate::support::{Ended, PATIENCE, World, stranger};
 
 const MIB: u64 = 1024 * 1024;
@@ -81,15 +82,9 @@ fn is_aside(path: &str) -> bool {
     path.contains(" (set aside ")
 }
 
-/// The id in a managed file's name.
-fn id_in(path: &str) -> &str {
-    let (_, id) = path.rsplit_once('_').unwrap_or_default();
-    id.trim_end_matches(".unms")
-}
-
 impl Scene {
-    /// A world whose mirror is complete.
-    pub fn new(kind: Kind) -> Self {
+    /// A world whose mirror is complete, and sealed or not.
+    pub fn new(kind: Kind, is_sealed: bool) -> Self {
         static SCENES: AtomicU8 = AtomicU8::new(1);
         let [_, group, ..] = std::process::id().to_le_bytes();
         let address = Ipv4Addr::new(127, 77, group, SCENES.fetch_add(1, Ordering::Relaxed));
@@ -99,7 +94,7 @@ impl Scene {
         world.dropbox = Dropbox::start(DropboxOptions {
             tls: Some(world.ca.issue(&leaf).unwrap()),
             page_size: 2,
-            keep_content: false,
+            keep_content: is_sealed,
             ..DropboxOptions::default()
         })
         .unwrap();
@@ -119,6 +114,7 @@ impl Scene {
         if kind == Kind::Create {
             world.configure(json!({"createBackup": true}));
         }
+        let world = world.sealing(is_sealed);
         world.add_backups(1, LASTING, 1000);
         world.dropbox.put(FOREIGN, b"mine");
         world.dropbox.put(UNSEEN, b"another server's");
@@ -132,6 +128,9 @@ impl Scene {
         scene.bring(0);
         let ended = scene.run_calmly();
         assert_eq!(ended.code, Some(0), "{}", ended.log);
+        if let Some(owner) = &scene.world.owner {
+            owner.prove(&scene.world, &ended);
+        }
         scene.assert_whole();
         scene
     }
@@ -198,7 +197,12 @@ impl Scene {
             Kind::Copy => Backup::numbered(number, size - 1),
             _ => return,
         };
-        let path = format!("/unms-backup-20260101-0000_{}.unms", strange.id);
+        let ending = if self.world.owner.is_some() {
+            "unms.age"
+        } else {
+            "unms"
+        };
+        let path = format!("/unms-backup-20260101-0000_{}.{ending}", strange.id);
         self.world.dropbox.put(&path, &strange.bytes());
     }
 
@@ -415,6 +419,7 @@ impl Scene {
         }
         let end = match cell.expected.end {
             End::OthersGoOn if ended.last_line().starts_with("Finished: ") => End::Well,
+            End::OutOfTime if !is_out_of_time && cell.may_be_out_of_tries() => End::BackupFailed,
             end => end,
         };
         let (code, begins) = match end {
@@ -453,7 +458,11 @@ impl Scene {
         for part in parts {
             assert!(last.contains(part), "\"{part}\" was expected:\n{log}");
         }
-        assert_advice(end, cell.expected.says, ended);
+        let says = match (cell.expected.end, end) {
+            (End::OutOfTime, End::BackupFailed) => "The next run tries again",
+            _ => cell.expected.says,
+        };
+        assert_advice(end, says, ended);
         if matches!(end, End::Well | End::Warned | End::FreshBackupFailed) {
             self.assert_whole();
         }
@@ -504,7 +513,7 @@ impl Scene {
             .iter()
             .filter(|(path, _)| !before.files.contains_key(*path))
         {
-            let expected = listed.get(id_in(path)) == Some(&file.content_hash);
+            let expected = listed.get(id_in(path)) == Some(&self.world.hash_inside(file));
             let mut earlier = before.files.values();
             let is_copy = is_aside(path) && earlier.any(|e| e.content_hash == file.content_hash);
             assert!(expected || is_copy, "{path} is no backup:\n{log}");
@@ -617,8 +626,8 @@ impl Scene {
         let files = self.files();
         for (id, hash) in self.listed() {
             let of_id = files.values().filter(|file| id_in(&file.path) == id);
-            let hashes: Vec<&str> = of_id.map(|file| file.content_hash.as_str()).collect();
-            assert_eq!(hashes, [hash.as_str()], "{id}");
+            let hashes: Vec<String> = of_id.map(|file| self.world.hash_inside(file)).collect();
+            assert_eq!(hashes, [hash], "{id}");
         }
     }
 

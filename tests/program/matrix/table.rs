@@ -45,6 +45,12 @@ pub struct Sheet {
     title: &'static str,
     columns: Vec<String>,
     rows: Vec<Row>,
+    /// Everything is encrypted in the worlds of its cells.
+    is_sealed: bool,
+    /// Of the cells of each kind of request, one in so many is played.
+    one_in: usize,
+    /// Kinds of requests that are not hit.
+    left_out: Vec<Kind>,
 }
 
 /// The cells that share a world, one after another.
@@ -66,7 +72,30 @@ impl Sheet {
             title,
             columns,
             rows: Vec::new(),
+            is_sealed: false,
+            one_in: 1,
+            left_out: Vec::new(),
         }
+    }
+
+    /// The same table where everything is encrypted, which is never compared with its backup.
+    pub fn sealed(self) -> Self {
+        let sealed = Self {
+            is_sealed: true,
+            ..self
+        };
+        sealed.without(Kind::Compare)
+    }
+
+    /// The same table without one kind of request.
+    pub fn without(mut self, kind: Kind) -> Self {
+        self.left_out.push(kind);
+        self
+    }
+
+    /// A sample of this table.
+    pub fn one_in(self, one_in: usize) -> Self {
+        Self { one_in, ..self }
     }
 
     /// Adds a row.
@@ -87,7 +116,7 @@ impl Sheet {
                     loop {
                         let next = queue.lock().unwrap().pop();
                         let Some(series) = next else { return };
-                        let played = play(series);
+                        let played = play(series, self.is_sealed);
                         results.lock().unwrap().extend(played);
                     }
                 });
@@ -108,17 +137,32 @@ impl Sheet {
     fn series(&self, stay: Stay) -> Vec<Series> {
         let only = std::env::var("MATRIX_ONLY").unwrap_or_default();
         let mut series: Vec<Series> = Vec::new();
+        let mut met: BTreeMap<&str, usize> = BTreeMap::new();
         for (row, places) in self.rows.iter().enumerate() {
             for (column, place) in places.places.iter().enumerate() {
                 for (index, cell) in place.iter().flatten().enumerate() {
                     if cell.lasting != (stay == Stay::Lasting) || !cell.name.contains(&only) {
                         continue;
                     }
-                    let entry = ((row, column, index), cell.clone());
-                    match series.iter_mut().find(|series| series.kind == cell.kind) {
+                    if self.left_out.contains(&cell.kind) {
+                        continue;
+                    }
+                    // Other rows for other columns.
+                    let met = met.entry(cell.kind.name()).or_insert(column);
+                    *met += 1;
+                    if !met.is_multiple_of(self.one_in) {
+                        continue;
+                    }
+                    let mut cell = cell.clone();
+                    if self.is_sealed {
+                        cell.expected = cell.expected.sealed(cell.kind, cell.lasting);
+                    }
+                    let kind = cell.kind;
+                    let entry = ((row, column, index), cell);
+                    match series.iter_mut().find(|series| series.kind == kind) {
                         Some(series) => series.cells.push(entry),
                         None => series.push(Series {
-                            kind: cell.kind,
+                            kind,
                             cells: vec![entry],
                         }),
                     }
@@ -147,7 +191,7 @@ impl Sheet {
                         match (0..cells.len()).find_map(result) {
                             Some(Ok(())) => "ok",
                             Some(Err(_)) => "FAILED",
-                            // Left out by `MATRIX_ONLY`, or with no such cell.
+                            // Left out, or with no such cell.
                             None => "-",
                         }
                         .to_owned()
@@ -163,7 +207,8 @@ impl Sheet {
             texts.unwrap_or(0).max(longest(&self.columns[column]))
         };
         let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
-        say(&format!("\n{}, {stay:?}\n", self.title));
+        let sealed = if self.is_sealed { ", encrypted" } else { "" };
+        say(&format!("\n{}, {stay:?}{sealed}\n", self.title));
         let words: Vec<Vec<&str>> = self
             .columns
             .iter()
@@ -203,20 +248,23 @@ fn print_line(name: &str, first: usize, texts: &[&str], widths: &[usize]) {
 }
 
 /// Plays the cells of a series in one world; a new world follows a failure.
-fn play(series: Series) -> Results {
+fn play(series: Series, is_sealed: bool) -> Results {
     let kind = series.kind;
     let mut scene = None;
     let play = |(index, cell): (Index, Cell)| {
         let _permit = RUNS.permit();
         let played = catch_unwind(AssertUnwindSafe(|| {
-            scene.get_or_insert_with(|| Scene::new(kind)).play(&cell);
+            let scene = scene.get_or_insert_with(|| Scene::new(kind, is_sealed));
+            scene.play(&cell);
         }));
         let result = played.map_err(|panic| {
             scene = None;
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
             let lasts = if cell.lasting { "lasting" } else { "once" };
-            format!("{}, {lasts}: {}", cell.name, text.unwrap_or("no text"))
+            let sealed = if is_sealed { ", encrypted" } else { "" };
+            let text = text.unwrap_or("no text");
+            format!("{}, {lasts}{sealed}: {text}", cell.name)
         });
         (index, result)
     };

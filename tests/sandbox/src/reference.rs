@@ -35,6 +35,8 @@ pub struct Sight {
     pub keep: i64,
     /// `confirmCleanup`, as long as it has not been taken note of.
     pub is_confirmed: bool,
+    /// Whether the files can be opened for certain: what nobody has shown to open does not go.
+    pub is_key_proved: bool,
     /// The run's time, by Dropbox's clock.
     pub now: i64,
 }
@@ -77,6 +79,7 @@ impl Memory {
         }
         let passes_1_to_7 = |id: &String| {
             is_fit
+                && sight.is_key_proved
                 && !sight.list.contains_key(id)
                 && self
                     .met
