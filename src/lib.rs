@@ -12,6 +12,7 @@ pub mod dropbox;
 pub mod findings;
 pub mod healthcheck;
 pub mod http;
+pub mod inspect;
 pub mod mirror;
 pub mod open;
 pub mod page;

@@ -24,6 +24,7 @@ const FLOORS: [&[&str]; 11] = [
         "retention",
         "text",
         "zone",
+        "inspect",
     ],
 ];
 
@@ -129,12 +130,12 @@ fn time_is_read_and_slept_in_one_file() {
 }
 
 #[test]
-fn rows_names_plan_and_remarks_do_no_io() {
+fn rows_names_plan_remarks_and_inspector_do_no_io() {
     for (path, code) in sources() {
         let file = path.file_name().unwrap().to_str().unwrap();
         let is_pure = match module(&path).as_str() {
             "mirror" => matches!(file, "names.rs" | "plan.rs" | "announce.rs"),
-            module => module == "row",
+            module => matches!(module, "row" | "inspect"),
         };
         if is_pure {
             for word in [

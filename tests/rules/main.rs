@@ -12,6 +12,7 @@ mod age_kit;
 mod architecture;
 mod corpus;
 mod docs;
+mod inspect;
 mod licences;
 mod manual;
 mod model;
