@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup_id::BackupId;
 use crate::dropbox::files::FileMetadata;
+use crate::inspect::Verdict;
 use crate::retention::Kept;
 use crate::source::Backup;
 use crate::zone::Zone;
@@ -31,6 +32,9 @@ pub struct Row {
     pub sealed: Option<Sealed>,
     /// When this very file was found equal to this version of its backup.
     pub verified_at: Option<DateTime<Utc>>,
+    /// Whether what is in the file is a complete archive.
+    #[serde(default, skip_serializing_if = "Verdict::is_not_checked")]
+    pub inspected: Verdict,
     /// What a run does about it.
     pub decision: Decision,
 }
@@ -308,6 +312,7 @@ mod tests {
             is_beside: false,
             sealed: None,
             verified_at: None,
+            inspected: Verdict::NotChecked,
             decision,
         }
     }

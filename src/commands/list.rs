@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::view::View;
 use super::{Call, Command, End, Failure, say, say_json};
+use crate::inspect::Flaw;
 use crate::row::{Decision, Reason, Row};
 use crate::text;
 
@@ -27,12 +28,15 @@ It asks UISP and Dropbox and changes nothing. The newest backup comes first.
   unfinished  not in Dropbox, because the backup is not finished
   foreign     in the folder, but none of the mirror's files; never touched
 
+Of a backup that is no complete archive the line says what is wrong with it.
+
 Options:
   --root DIR  The plugin's folder. Default: the current folder.
   --json      Print one JSON document: timezone, unusable_rows,
               fit_for_deletions, backups (name, id, status, reason, kept_until,
               tier, period, rank, created_at, size, content_hash, rev,
-              encrypted) and counts by status.
+              encrypted, inspected (as by status) and flaw) and counts by
+              status.
   --help      Print this text and exit.
 
 Exit codes:
@@ -94,7 +98,15 @@ fn line(row: &Row, view: &View) -> String {
         Decision::Keep(_) => row.decision.reason(view.zone),
         _ => None,
     };
-    let why = why.map_or_else(String::new, |why| format!("  ({why})"));
+    let flaw = row
+        .inspected
+        .flaw()
+        .map(|flaw| format!("suspect: {}", flaw.text()));
+    let remarks: Vec<String> = why.into_iter().chain(flaw).collect();
+    let why = match remarks.is_empty() {
+        true => String::new(),
+        false => format!("  ({})", remarks.join("; ")),
+    };
     format!("{:<10}  {size:>7}  {}{why}", row.decision.word(), row.name)
 }
 
@@ -119,5 +131,7 @@ fn as_json(row: &Row) -> Value {
         "content_hash": row.file.as_ref().and_then(|file| file.content_hash),
         "rev": row.file.as_ref().map(|file| &file.rev),
         "encrypted": row.sealed.is_some(),
+        "inspected": row.inspected.word(),
+        "flaw": row.inspected.flaw().map(Flaw::text),
     })
 }

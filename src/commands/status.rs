@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Command, End, Failure, say, say_json};
 use crate::findings::{Level, from};
+use crate::inspect::Verdict;
 use crate::plugin::config::{self, Settings};
 use crate::plugin::lock;
 use crate::record::RunRecord;
@@ -30,8 +31,8 @@ Options:
               configuration_problems, running, running_since, last_run and
               last_good_run (started_at, seconds, succeeded, well,
               uploaded, uploaded_bytes, deleted, error), mirrored (files, bytes,
-              verified_at), on_hold and encryption (keys, proved; null where
-              copies are not encrypted).
+              verified_at), inspected (complete, suspect, not_checked), on_hold
+              and encryption (keys, proved; null where there is none).
   --help      Print this text and exit.
 
 Exit codes:
@@ -70,6 +71,7 @@ fn run(call: &Call) -> Result<End, Failure> {
     let (word, sentence) = setup(settings.as_ref());
     let last = record.runs.back();
     let last_good = record.runs.iter().rev().find(|run| run.succeeded());
+    let [complete, suspect, not_checked] = inspected(&memory);
     let bytes: u64 = memory.mirrored.values().map(|file| file.bytes).sum();
     if call.has("json") {
         let verified_at = memory.mirrored.values().map(|file| file.verified_at).max();
@@ -82,6 +84,7 @@ fn run(call: &Call) -> Result<End, Failure> {
             "last_run": last.map(as_json),
             "last_good_run": last_good.map(as_json),
             "mirrored": {"files": memory.mirrored.len(), "bytes": bytes, "verified_at": verified_at},
+            "inspected": {"complete": complete, "suspect": suspect, "not_checked": not_checked},
             "on_hold": memory.on_hold,
             "encryption": recipients.map(|to| json!({"keys": to.count(), "proved": is_proved})),
         }))?;
@@ -117,6 +120,9 @@ fn run(call: &Call) -> Result<End, Failure> {
         "Mirror         {} of {} recorded as verified",
         text::count(memory.mirrored.len(), "file"),
         text::bytes(bytes)
+    ))?;
+    say(&format!(
+        "Inspected      {complete} complete, {suspect} suspect, {not_checked} not checked"
     ))?;
     say(&format!("On hold        {}", on_hold(&memory)))?;
     if let Some(recipients) = recipients {
@@ -196,6 +202,19 @@ fn well(last: Option<&RunRecord>) -> String {
             }
         }
     }
+}
+
+/// How many of the mirrored backups are complete archives, how many are suspect, and how many were not checked.
+fn inspected(memory: &Memory) -> [usize; 3] {
+    let mut counts = [0; 3];
+    for file in memory.mirrored.values() {
+        counts[match file.inspected {
+            Verdict::Complete => 0,
+            Verdict::Suspect(_) => 1,
+            Verdict::NotChecked => 2,
+        }] += 1;
+    }
+    counts
 }
 
 fn on_hold(memory: &Memory) -> String {

@@ -307,6 +307,10 @@ findings! {
 
     Info uploaded(name: &str, size: &str, took: &str) "Uploaded \"{name}\" ({size} in {took})";
     Info replaced(name: &str, size: &str, took: &str) "Replaced \"{name}\" ({size} in {took})";
+    Warning suspect(name: &str, flaw: &str)
+        "\"{name}\" is no complete archive: {flaw}"
+        means "It is mirrored all the same, and as long as it is the newest one, the newest complete one stays in Dropbox"
+        remedy "Check the program that makes these backups and whether its disk is full, and make a new backup";
     Info carried_on(name: &str, held: &str)
         "The upload of \"{name}\" goes on; Dropbox holds {held} of it already";
     Info sent_before(name: &str)

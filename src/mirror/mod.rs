@@ -20,6 +20,7 @@ use crate::dropbox::files::{BATCH_ENTRIES_MAX, Delete, FileMetadata, WriteMode};
 use crate::dropbox::{self, Dropbox};
 use crate::findings::advice::{self, Advice};
 use crate::findings::{Finding, Findings, table};
+use crate::inspect::Verdict;
 use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::record::{Lists, Record};
 use crate::row::{Decision, Provenance, Reason, Row, Sealed};
@@ -69,6 +70,8 @@ pub struct Mirror<'a> {
     pub recipients: Option<&'a Recipients>,
     /// Requests in flight, at most; see [`transfer::lanes`].
     pub lanes: usize,
+    /// Whether backups are looked at on their way.
+    pub inspects: bool,
     /// Days for which a replaced copy stays, as a deleted one does.
     pub keep_replaced_days: u32,
     /// Some of the replaced copies stay longer.
@@ -259,6 +262,7 @@ impl Mirror<'_> {
             stop: self.stop,
             journals: &journals,
             lanes: self.lanes,
+            inspects: self.inspects,
         };
         let mut sending = Sending {
             mirror: self,
@@ -441,6 +445,7 @@ impl Mirror<'_> {
             is_beside: false,
             sealed: None,
             verified_at: None,
+            inspected: Verdict::NotChecked,
             decision: Decision::Keep(Reason::NeverSeen),
         });
     }
@@ -474,6 +479,7 @@ impl Mirror<'_> {
                 verified_at: clock::now(),
                 version: original.and_then(|original| original.version),
                 inside: None,
+                inspected: original.map_or(Verdict::NotChecked, |original| original.inspected),
                 is_being_deleted: false,
             };
             memory.mirrored.insert(id, mirrored);
@@ -574,7 +580,7 @@ impl Mirror<'_> {
         index: usize,
         job: &Job,
         file: FileMetadata,
-        (digested, inside): (Digested, Option<Inside>),
+        (digested, inside, verdict): (Digested, Option<Inside>, Verdict),
         took: Duration,
     ) {
         self.summary.uploaded += 1;
@@ -592,15 +598,26 @@ impl Mirror<'_> {
             is_to_others: false,
         });
         row.decision = Decision::Mirrored;
+        if let Some(flaw) = verdict.flaw() {
+            let finding = table::suspect(&job.name, flaw.text());
+            self.findings.add(finding.about(&job.name));
+        }
         self.unsaved.push(job.backup.id.clone());
-        self.note_verified(index, digested, inside);
+        self.note_verified(index, digested, inside, verdict);
     }
 
     /// The row's file, with this length and hash, equals its backup.
-    fn note_verified(&mut self, index: usize, digested: Digested, inside: Option<Inside>) {
+    fn note_verified(
+        &mut self,
+        index: usize,
+        digested: Digested,
+        inside: Option<Inside>,
+        inspected: Verdict,
+    ) {
         let row = &mut self.plan.rows[index];
         let now = clock::now();
         row.verified_at = Some(now);
+        row.inspected = inspected;
         if let (Some(backup), Some(file)) = (&row.backup, &row.file) {
             let mirrored = Mirrored {
                 rev: file.rev.clone(),
@@ -609,6 +626,7 @@ impl Mirror<'_> {
                 verified_at: now,
                 version: backup.version,
                 inside,
+                inspected,
                 is_being_deleted: false,
             };
             let (id, memory) = (backup.id.clone(), &mut self.state.memory);
@@ -677,7 +695,8 @@ impl Mirror<'_> {
                 };
                 self.summary.unchanged += 1;
                 self.state.journals.remove(&backup.id);
-                self.note_verified(index, stored, inside);
+                // It has the content that it had, so what was found in that still holds.
+                self.note_verified(index, stored, inside, row.inspected);
                 self.plan.rows[index].decision = Decision::Mirrored;
                 return false;
             }
@@ -885,8 +904,9 @@ impl Observer for Sending<'_, '_, '_> {
                 digested,
                 inside,
                 took,
+                verdict,
             } => {
-                let content = (digested, inside);
+                let content = (digested, inside, verdict);
                 return self.mirror.note_stored(row, job, file, content, took);
             }
             Fate::NotBegun => return self.not_begun.push(row),

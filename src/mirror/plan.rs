@@ -24,6 +24,7 @@ use super::names::Naming;
 use crate::age::ENDING;
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{FileMetadata, ListedFile};
+use crate::inspect::Verdict;
 use crate::retention::{KeepOlder, Kept};
 use crate::row::{Decision, Provenance, Reason, Row, Sealed};
 use crate::source::{Backup, Doubt, Listing};
@@ -61,6 +62,8 @@ pub struct World<'a> {
     pub refused: &'a BTreeMap<BackupId, DateTime<Utc>>,
     /// The admin agrees to the deletions that are on hold now.
     pub confirm_cleanup: bool,
+    /// Whether backups are looked at; if not, what was found earlier counts for nothing.
+    pub inspects: bool,
     /// Days for which a deleted backup stays in Dropbox.
     pub keep_deleted_days: u32,
     /// Which of them stay longer.
@@ -164,6 +167,7 @@ impl Plan {
                     is_beside: false,
                     sealed,
                     verified_at: known.map(|known| known.verified_at),
+                    inspected: world.inspected(known),
                     decision,
                 });
             }
@@ -176,6 +180,7 @@ impl Plan {
             is_beside: false,
             sealed: None,
             verified_at: None,
+            inspected: Verdict::NotChecked,
             decision: Decision::Foreign,
         }));
         // A hold ends when its id is listed again. That of a file which is gone ends with it.
@@ -363,6 +368,12 @@ impl World<'_> {
             bytes: inside.map(|inside| inside.bytes),
             is_to_others: self.recipients.is_some_and(others),
         }
+    }
+
+    /// What was found in a file that is still the one that was verified.
+    fn inspected(&self, known: Option<&Mirrored>) -> Verdict {
+        let known = known.filter(|_| self.inspects);
+        known.map_or(Verdict::NotChecked, |known| known.inspected)
     }
 
     /// Whether what is sealed now can be opened, as the owner has shown.
@@ -651,6 +662,7 @@ fn listed_rows(
             is_beside: false,
             sealed: is_sealed.then(|| world.sealed(copy.as_ref().and_then(verified_as))),
             verified_at: present.map(|known| known.verified_at),
+            inspected: world.inspected(copy.as_ref().and_then(verified_as)),
             decision,
         }
     };

@@ -136,6 +136,7 @@ pub fn plan(
         pending: &memory.pending,
         refused: &memory.refused,
         confirm_cleanup: settings.confirm_cleanup && !memory.tick_is_used,
+        inspects: settings.inspect,
         keep_deleted_days: settings.keep_deleted_days,
         keep_older: settings.keep_older.as_ref(),
         naming: naming(settings, zone),

@@ -41,6 +41,8 @@ pub struct Settings {
     pub create_backup: bool,
     /// `healthcheckUrl`: told how each run went. The address is what gives access to the check.
     pub healthcheck_url: Option<Secret>,
+    /// `inspect`: backups are looked at on their way, whether they are complete archives.
+    pub inspect: bool,
     /// `backupDirectory`: a folder of backup files, mirrored instead of UISP's backups.
     pub backup_directory: Option<PathBuf>,
     /// `encryptTo`: whom everything is sealed to that is sent.
@@ -148,6 +150,7 @@ pub fn settings(values: Map<String, Value>) -> (Settings, Vec<Problem>) {
         mirror_folder: fields.mirror_folder("dropboxFolder"),
         create_backup: fields.checkbox("createBackup"),
         healthcheck_url: fields.web_address("healthcheckUrl"),
+        inspect: fields.switch("inspect", true),
         backup_directory: fields.directory("backupDirectory"),
         encrypt_to: fields.recipients("encryptTo"),
         encryption_proof: secret(fields.text("encryptionProof")),
@@ -381,15 +384,20 @@ impl Fields {
 
     /// A checkbox; the host has written `true`, and in older versions `"1"`.
     fn checkbox(&mut self, key: &str) -> bool {
+        self.switch(key, false)
+    }
+
+    /// A choice between yes and no; absent is the `usual` one.
+    fn switch(&mut self, key: &str, usual: bool) -> bool {
         let Some(text) = self.text(key) else {
-            return false;
+            return usual;
         };
         match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "on" | "yes" => true,
             "false" | "0" | "off" | "no" => false,
             _ => {
                 self.wrong(key, "true or false", "something else");
-                false
+                usual
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::dropbox::users::Space;
 use crate::dropbox::{self, Dropbox, Hosts};
 use crate::findings::{Finding, Findings, advice, from, table};
 use crate::http::Client;
+use crate::inspect::Verdict;
 use crate::mirror::announce::{announce, kept_older, remarks, rivals};
 use crate::mirror::names::Naming;
 use crate::mirror::plan::Plan;
@@ -179,6 +180,7 @@ impl Run<'_> {
             folder: &settings.mirror_folder,
             recipients: settings.encrypt_to.as_ref(),
             lanes: transfer::lanes(settings.upload_bytes_per_second),
+            inspects: settings.inspect,
             keep_replaced_days: settings.keep_deleted_days,
             keeps_older: settings.keep_older.is_some(),
             machine,
@@ -249,6 +251,7 @@ impl Run<'_> {
                     verified_at: clock::now(),
                     version: *version,
                     inside: Some(inside),
+                    inspected: Verdict::NotChecked,
                     is_being_deleted: false,
                 };
                 memory.note_mirrored(id, mirrored, now);

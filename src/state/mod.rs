@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::backup_id::{BackupId, Version};
 use crate::clock::{self, Stopwatch};
 use crate::dropbox::content_hash::{BlockHash, BlockHasher, ContentHash, Digested, block_hash};
+use crate::inspect::Verdict;
 use crate::plugin::own::Folder;
 use crate::plugin::{self, atomic};
 use crate::secret::Secret;
@@ -132,6 +133,9 @@ pub struct Mirrored {
     /// What is in the file, where it is sealed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inside: Option<Inside>,
+    /// Whether the backup is a complete archive.
+    #[serde(default, skip_serializing_if = "Verdict::is_not_checked")]
+    pub inspected: Verdict,
     /// Its deletion was ordered, and perhaps carried out: a file of another version is one that somebody has brought back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_being_deleted: bool,

@@ -19,6 +19,7 @@ mod folder;
 mod hostile;
 mod hostile_files;
 mod hostile_names;
+mod inspect;
 mod launcher;
 mod matrix;
 mod mirroring;

@@ -538,6 +538,7 @@ impl History {
             recipients: None,
             proved: None,
             confirm_cleanup: plugin.is_confirmed,
+            inspects: true,
             keep_deleted_days: plugin.keep_deleted_days,
             keep_older: None,
             naming: Naming::Dated(Zone::UTC),
@@ -721,6 +722,7 @@ impl History {
             verified_at: time(self.now),
             version: None,
             inside: None,
+            inspected: Default::default(),
             is_being_deleted: false,
         };
         let content = file.content.to_string();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backup_sync_dropbox::backup_id::{BackupId, Version};
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
 use backup_sync_dropbox::dropbox::files::{FileMetadata, ListedFile};
+use backup_sync_dropbox::inspect::Verdict;
 use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::{Plan, Unfit, World, retained_until};
 use backup_sync_dropbox::record::Lists;
@@ -34,6 +35,7 @@ pub struct Case {
     pub recipients: Option<String>,
     pub proved: Option<String>,
     pub confirm_cleanup: bool,
+    pub inspects: bool,
     pub keep_deleted_days: u32,
     pub keep_older: Option<KeepOlder>,
     pub naming: Naming,
@@ -84,6 +86,7 @@ pub fn mirrored() -> Mirrored {
         verified_at: day(-1),
         version: None,
         inside: None,
+        inspected: Verdict::NotChecked,
         is_being_deleted: false,
     }
 }
@@ -107,6 +110,7 @@ impl Case {
             recipients: None,
             proved: None,
             confirm_cleanup: false,
+            inspects: true,
             keep_deleted_days: 0,
             keep_older: None,
             naming: NAMING,
@@ -142,6 +146,7 @@ impl Case {
             recipients: self.recipients.as_deref(),
             proved: self.proved.as_deref(),
             confirm_cleanup: self.confirm_cleanup,
+            inspects: self.inspects,
             keep_deleted_days: self.keep_deleted_days,
             keep_older: self.keep_older.as_ref(),
             naming: self.naming,

@@ -9,6 +9,7 @@ use backup_sync_dropbox::age::Recipients;
 use backup_sync_dropbox::backup_id::BackupId;
 use backup_sync_dropbox::dropbox::files::FileMetadata;
 use backup_sync_dropbox::findings::{Finding, table};
+use backup_sync_dropbox::inspect::Verdict;
 use backup_sync_dropbox::page::moments::Moments;
 use backup_sync_dropbox::page::report::{Facts, Report, report as report_of};
 use backup_sync_dropbox::page::view;
@@ -79,6 +80,7 @@ fn listed(day: u32, is_stored: bool) -> Row {
         file: file().filter(|_| is_stored),
         is_beside: false,
         sealed: None,
+        inspected: Verdict::NotChecked,
         verified_at: is_stored.then(|| now() - TimeDelta::hours(5)),
         decision: if is_stored {
             Decision::Mirrored

@@ -47,12 +47,22 @@ impl Budget {
             .returned
             .wait_while(inner, |inner| inner.free < bytes)
             .unwrap_or_else(PoisonError::into_inner);
+        Self::lend(self, &mut inner, bytes)
+    }
+
+    /// Takes `bytes` if they are free.
+    pub fn try_take(self: &Arc<Self>, bytes: usize) -> Option<Lease> {
+        let mut inner = self.lock();
+        (inner.free >= bytes).then(|| Self::lend(self, &mut inner, bytes))
+    }
+
+    fn lend(budget: &Arc<Self>, inner: &mut Inner, bytes: usize) -> Lease {
         inner.free -= bytes;
         // The spare buffers must fit into what is left, beside the one that this lease may use.
         let fits = inner.free / BLOCK_BYTES + usize::from(bytes == BLOCK_BYTES);
         inner.spare.truncate(fits);
         Lease {
-            budget: Arc::clone(self),
+            budget: Arc::clone(budget),
             bytes,
         }
     }
@@ -129,6 +139,7 @@ mod tests {
         lease.shrink_to(3);
         let other = budget.take(7);
         drop((lease, other));
+        assert!(budget.try_take(11).is_none());
         drop(budget.take(10));
     }
 }

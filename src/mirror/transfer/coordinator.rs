@@ -13,6 +13,7 @@ use crate::dropbox;
 use crate::dropbox::content_hash::BLOCK_BYTES;
 use crate::dropbox::files::{BATCH_ENTRIES_MAX, FileMetadata};
 use crate::findings::table;
+use crate::inspect::Verdict;
 
 /// A finished session waits this long for company before it is committed; doubled each time, so
 /// that the number of commits stays small however long a run takes.
@@ -26,6 +27,9 @@ const STOP_GRACE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 struct JobProgress {
     since: Option<Stopwatch>,
+    /// The inspector looks at it and has not told its verdict yet.
+    is_inspected: bool,
+    verdict: Verdict,
     /// Set for a large backup. Few of many are large, and not at the same time.
     large: Option<Box<LargeProgress>>,
 }
@@ -76,6 +80,8 @@ pub struct Coordinator<'a> {
     may_restart: bool,
     /// The jobs that are not over yet.
     open: BTreeMap<usize, JobProgress>,
+    /// What became of those that only wait for the inspector's verdict.
+    stored: BTreeMap<usize, Fate>,
     /// When progress was reported last.
     reported: Stopwatch,
     /// Closed sessions that wait for their commit, and since when.
@@ -102,6 +108,7 @@ impl<'a> Coordinator<'a> {
                 .iter()
                 .map(|&job| (job, JobProgress::default()))
                 .collect(),
+            stored: BTreeMap::new(),
             reported: Stopwatch::start(),
             ready: Vec::new(),
             ready_since: Stopwatch::start(),
@@ -114,7 +121,7 @@ impl<'a> Coordinator<'a> {
     /// Follows all jobs to their end.
     pub fn run(mut self, events: &Receiver<Event>) -> Ended {
         let mut silence = Stopwatch::start();
-        while !self.open.is_empty() {
+        while !self.open.is_empty() || !self.stored.is_empty() {
             match events.recv_timeout(Duration::from_secs(1)) {
                 Ok(event) => {
                     match event {
@@ -136,12 +143,19 @@ impl<'a> Coordinator<'a> {
             self.commit_if_due();
             self.report_progress();
         }
+        // Whatever the inspector may still say, they are stored.
+        while let Some((job, fate)) = self.stored.pop_first() {
+            self.observer.settled(job, fate);
+        }
         self.observer.under_way(&[]);
         self.ended
     }
 
     /// Leaves everything that is not over to the next run.
     fn give_up(&mut self, reason: StopReason) {
+        while let Some((job, fate)) = self.stored.pop_first() {
+            self.observer.settled(job, fate);
+        }
         while let Some((job, _)) = self.open.pop_first() {
             let stopped = dropbox::Error::Stopped(reason);
             self.observer.settled(job, Fate::Failed(stopped.into()));
@@ -149,6 +163,16 @@ impl<'a> Coordinator<'a> {
     }
 
     fn note(&mut self, job: usize, news: News) {
+        if let News::Inspected(found) = news
+            && let Some(mut fate) = self.stored.remove(&job)
+        {
+            if let Fate::Stored { verdict, .. } = &mut fate {
+                *verdict = found;
+            }
+            self.observer.settled(job, fate);
+            self.observer.batch_settled();
+            return;
+        }
         // Of a job that has failed, blocks may still arrive.
         let Some(progress) = self.open.get_mut(&job) else {
             return;
@@ -156,6 +180,11 @@ impl<'a> Coordinator<'a> {
         match news {
             News::Begun => progress.since = Some(Stopwatch::start()),
             News::NotBegun => self.settle(job, Fate::NotBegun),
+            News::Inspecting => progress.is_inspected = true,
+            News::Inspected(verdict) => {
+                progress.is_inspected = false;
+                progress.verdict = verdict;
+            }
             News::Large { held, length } => {
                 progress.large = Some(Box::new(LargeProgress {
                     held,
@@ -201,18 +230,18 @@ impl<'a> Coordinator<'a> {
             } = ready;
             match result {
                 Ok(file) => {
-                    let took = self
-                        .open
-                        .get(&job)
-                        .map(JobProgress::took)
-                        .unwrap_or_default();
+                    let progress = self.open.remove(&job).unwrap_or_default();
                     let fate = Fate::Stored {
                         file,
                         digested,
                         inside,
-                        took,
+                        took: progress.took(),
+                        verdict: progress.verdict,
                     };
-                    self.settle(job, fate);
+                    match progress.is_inspected {
+                        true => drop(self.stored.insert(job, fate)),
+                        false => self.observer.settled(job, fate),
+                    }
                 }
                 Err(error) => self.fail(job, error),
             }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::inspecting::Inspection;
 use super::lane::{Block, ReadySession, Session, Work};
 use super::reader::BackupReader;
 use super::sealing::Sealing;
@@ -89,7 +90,8 @@ impl Pass<'_> {
             }));
             return Ok(());
         }
-        let sealing = Sealing::new(self.source, unfinished.seal)?;
+        let inspection = self.inspection(job, tell);
+        let sealing = Sealing::new(self.source, unfinished.seal, inspection)?;
         let known = unfinished.blocks;
         let mut in_a_row: Vec<BlockHash> = Vec::new();
         if sealing.seal().is_none() {
@@ -111,11 +113,18 @@ impl Pass<'_> {
         )
     }
 
+    /// Has a job's backup looked at while it is read, if that is wanted.
+    fn inspection(&self, job: usize, tell: &dyn Fn(News)) -> Option<Inspection> {
+        let inspecting = self.inspecting.as_ref()?;
+        tell(News::Inspecting);
+        Some(inspecting.begin(job))
+    }
+
     fn send_whole(&self, job: usize, tell: &dyn Fn(News)) -> Result<(), Error> {
         let backup = &self.jobs[job].backup;
         // A new key each time: what is read may be another content than before.
         let seal = self.recipients.map(Seal::new).transpose()?;
-        let sealing = Sealing::new(self.source, seal)?;
+        let sealing = Sealing::new(self.source, seal, self.inspection(job, tell))?;
         let mut reader = BackupReader::open(&sealing, backup, self.stop)?;
         let mut first = Vec::new();
         while first.len() <= SMALL_BLOCKS
@@ -124,6 +133,7 @@ impl Pass<'_> {
             first.push(block);
         }
         if first.len() <= SMALL_BLOCKS {
+            sealing.end_inspection();
             self.queue.push(Work::Small {
                 job,
                 blocks: first,
@@ -208,6 +218,7 @@ impl Pass<'_> {
         {
             return Err(source::Error::OtherContent.into());
         }
+        sealing.end_inspection();
         let ready = ReadySession {
             job,
             session,

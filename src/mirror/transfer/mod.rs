@@ -10,11 +10,14 @@
 //! A backup whose session was lost, or whose copy turned out to be wrong, is sent again from its start
 //! in another pass, when everything else has arrived.
 //!
+//! What is read is also looked at, whether it is a complete archive; see [`inspecting`].
+//!
 //! Blocks in memory never exceed [`BUDGET_BYTES`], whatever the number and size of the backups.
 
 mod budget;
 mod coordinator;
 mod feed;
+mod inspecting;
 mod lane;
 mod queue;
 mod reader;
@@ -23,11 +26,13 @@ mod sealing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use budget::Budget;
 use coordinator::{Coordinator, Ended};
+use inspecting::{Inspecting, Told};
 use lane::{ReadySession, Work};
 use queue::Queue;
 
@@ -38,6 +43,7 @@ use crate::clock::{self, Stop};
 use crate::dropbox::content_hash::{BLOCK_BYTES, ContentHash, Digested};
 use crate::dropbox::files::{FileMetadata, WriteMode};
 use crate::dropbox::{self, Conflict, Dropbox};
+use crate::inspect::Verdict;
 use crate::source::{self, Backup, Source};
 use crate::state::Inside;
 use crate::state::journal::Journals;
@@ -213,6 +219,8 @@ pub enum Fate {
         inside: Option<Inside>,
         /// From the first byte read to the commit.
         took: Duration,
+        /// Whether the backup is a complete archive.
+        verdict: Verdict,
     },
     /// It did not arrive.
     Failed(Error),
@@ -262,6 +270,10 @@ enum News {
     Begun,
     /// The reader leaves it alone.
     NotBegun,
+    /// The inspector looks at what is read; its verdict follows.
+    Inspecting,
+    /// What it has found.
+    Inspected(Verdict),
     /// The backup turned out to be large.
     Large {
         /// Bytes that Dropbox holds already.
@@ -295,6 +307,7 @@ struct Pass<'a> {
     recipients: Option<&'a Recipients>,
     jobs: &'a [Job],
     queue: Queue,
+    inspecting: Option<Inspecting>,
     budget: Arc<Budget>,
     /// Nothing more can be stored.
     pointless: &'a AtomicBool,
@@ -309,6 +322,7 @@ impl Pass<'_> {
         due: &BTreeSet<usize>,
         lanes: usize,
         may_restart: bool,
+        told: Receiver<Told>,
         observer: &mut dyn Observer,
     ) -> Ended {
         let (sender, events) = mpsc::channel();
@@ -326,9 +340,14 @@ impl Pass<'_> {
                     }
                 });
             }
+            if self.inspecting.is_some() {
+                let tell = tell.clone();
+                scope.spawn(move || inspecting::inspect(&told, &tell));
+            }
             scope.spawn(move || self.feed(due, &tell));
             let ended = Coordinator::new(self, due, may_restart, observer).run(&events);
             self.queue.close();
+            self.inspecting.iter().for_each(Inspecting::close);
             ended
         })
     }
@@ -349,6 +368,8 @@ pub struct Way<'a> {
     pub journals: &'a Journals,
     /// Requests in flight, at most.
     pub lanes: usize,
+    /// Whether it is looked at on the way.
+    pub inspects: bool,
 }
 
 /// Sends all `jobs`, in their order, and tells `observer` each one's fate as soon as it is known.
@@ -363,12 +384,14 @@ pub fn send(way: &Way<'_>, jobs: &[Job], observer: &mut dyn Observer) -> u64 {
         stop,
         journals,
         lanes,
+        inspects,
     } = *way;
     let pointless = AtomicBool::new(false);
     let left_there = Mutex::default();
     let mut due: BTreeSet<usize> = (0..jobs.len()).collect();
     let mut sent = 0;
     for restarts_left in (0..=RESTARTS_MAX).rev() {
+        let (inspecting, told) = Inspecting::new();
         let pass = Pass {
             source,
             dropbox,
@@ -377,11 +400,12 @@ pub fn send(way: &Way<'_>, jobs: &[Job], observer: &mut dyn Observer) -> u64 {
             recipients,
             jobs,
             queue: Queue::default(),
+            inspecting: inspects.then_some(inspecting),
             budget: Budget::new(BUDGET_BYTES),
             pointless: &pointless,
             left_there: &left_there,
         };
-        let ended = pass.send(&due, lanes, restarts_left > 0, observer);
+        let ended = pass.send(&due, lanes, restarts_left > 0, told, observer);
         sent += ended.sent;
         due = ended.again;
         if due.is_empty() {

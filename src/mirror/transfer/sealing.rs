@@ -1,8 +1,9 @@
-//! Seals a source's content on its way, if it is to be sealed.
+//! Seals a source's content on its way, if it is to be sealed, and has it looked at before.
 
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::inspecting::Inspection;
 use crate::age::{CannotSeal, Seal, Sealer};
 use crate::backup_id::BackupId;
 use crate::dropbox::content_hash::{ContentHasher, Digested};
@@ -15,6 +16,7 @@ use crate::zone::Zone;
 /// what is inside is known at the end.
 pub struct Sealing<'a> {
     source: &'a dyn Source,
+    inspection: Option<Inspection>,
     sealed: Option<(Seal, Sealer)>,
     /// Length and hash of what was read to its end.
     inside: Arc<Mutex<Option<Digested>>>,
@@ -25,10 +27,15 @@ impl<'a> Sealing<'a> {
     ///
     /// # Errors
     /// [`CannotSeal`].
-    pub fn new(source: &'a dyn Source, seal: Option<Seal>) -> Result<Self, CannotSeal> {
+    pub fn new(
+        source: &'a dyn Source,
+        seal: Option<Seal>,
+        inspection: Option<Inspection>,
+    ) -> Result<Self, CannotSeal> {
         let with_sealer = |seal: Seal| seal.sealer().map(|sealer| (seal, sealer));
         Ok(Self {
             source,
+            inspection,
             sealed: seal.map(with_sealer).transpose()?,
             inside: Arc::default(),
         })
@@ -37,6 +44,11 @@ impl<'a> Sealing<'a> {
     /// What it is sealed with.
     pub fn seal(&self) -> Option<&Seal> {
         self.sealed.as_ref().map(|(seal, _)| seal)
+    }
+
+    /// The source was read to its end.
+    pub fn end_inspection(&self) {
+        self.inspection.iter().for_each(Inspection::end);
     }
 
     /// What is inside, once it was read to its end; none if it is not sealed.
@@ -71,10 +83,23 @@ impl Source for Sealing<'_> {
     }
 
     fn open(&self, id: &BackupId, offset: u64) -> Result<Stream, Error> {
-        let Some((_, sealer)) = &self.sealed else {
-            return self.source.open(id, offset);
+        let offset = if self.sealed.is_some() { 0 } else { offset };
+        let Stream {
+            reader,
+            length,
+            offset,
+        } = self.source.open(id, offset)?;
+        let reader = match &self.inspection {
+            Some(inspection) => Box::new(inspection.of(reader, offset)),
+            None => reader,
         };
-        let Stream { reader, length, .. } = self.source.open(id, 0)?;
+        let Some((_, sealer)) = &self.sealed else {
+            return Ok(Stream {
+                reader,
+                length,
+                offset,
+            });
+        };
         let hashed = Hashed {
             content: reader,
             hasher: Some(ContentHasher::default()),

@@ -139,6 +139,7 @@ fn authorized_notices(facts: &Facts, settings: &Settings, record: &Record) -> Ve
         notices.extend(left_over(record).map(Notice::from));
     }
     notices.extend(overdue_backup(&facts.moments, kind, record).map(Notice::from));
+    notices.extend(newest_is_suspect(record).map(Notice::from));
     notices.extend(warnings(record));
     notices.extend(little_space(record).map(Notice::from));
     notices.extend(legacy_token(facts, settings));
@@ -168,15 +169,29 @@ fn ended_badly(facts: &Facts, record: &Record) -> Option<Notice> {
 /// What the last run warned of; what the page says itself is left out.
 fn warnings(record: &Record) -> impl Iterator<Item = Notice> {
     let said_here = ["legacy_token", "run_cut_off"];
+    let suspect = newest_is_suspect(record);
     let findings = record.runs.back().into_iter().flat_map(|run| &run.findings);
     findings
         .filter(move |finding| {
             matches!(finding.level, Level::Warning | Level::Gap)
                 && !said_here.contains(&&*finding.code)
+                && suspect
+                    .as_ref()
+                    .is_none_or(|suspect| suspect.happened != finding.happened)
         })
         .take(FINDINGS_MAX)
         .cloned()
         .map(Notice::from)
+}
+
+/// As long as the newest backup is no complete archive, the page says so, not only after the run that found it.
+fn newest_is_suspect(record: &Record) -> Option<Finding> {
+    let rows = &record.lists.as_ref()?.rows;
+    let newest = rows
+        .iter()
+        .find(|row| row.finished().is_some() && row.file.is_some())?;
+    let flaw = newest.inspected.flaw()?;
+    Some(table::suspect(&newest.name, flaw.text()))
 }
 
 /// What keeps a state from being well that no other notice names.

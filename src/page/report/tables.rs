@@ -42,7 +42,7 @@ pub struct Row {
     pub in_source: &'static str,
     /// Whether and since when Dropbox has it.
     pub in_dropbox: String,
-    /// Whether and when it was compared.
+    /// Whether and when it was compared, or what is wrong with the backup itself.
     pub verified: String,
     /// It is safe.
     pub is_safe: bool,
@@ -183,9 +183,11 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
             (Some(_), Decision::Compare(_)) => "not compared yet".into(),
             (Some(file), _) => since(file.server_modified, moments),
         },
-        verified: row
-            .verified_at
-            .map_or_else(|| "no".into(), |verified_at| moments.short(verified_at)),
+        verified: match (row.verified_at, row.inspected.flaw()) {
+            (_, Some(flaw)) => format!("no complete archive: {}", flaw.text()),
+            (Some(verified_at), None) => moments.short(verified_at),
+            (None, None) => "no".into(),
+        },
         is_safe: matches!(
             row.decision,
             Decision::Mirrored

@@ -16,6 +16,8 @@ pub(super) struct Content {
     seed: u64,
     size: u64,
     pub(super) altered_at: Option<u64>,
+    /// The noise is the whole content, as it is.
+    is_given: bool,
 }
 
 /// What tells contents apart.
@@ -39,6 +41,17 @@ impl Content {
             seed,
             size,
             altered_at: None,
+            is_given: false,
+        }
+    }
+
+    pub(super) fn given(content: Vec<u8>) -> Self {
+        Self {
+            size: content.len() as u64,
+            noise: Arc::new(content),
+            seed: 0,
+            altered_at: None,
+            is_given: true,
         }
     }
 
@@ -59,7 +72,7 @@ impl Content {
         static KNOWN: Mutex<BTreeMap<Key, String>> = Mutex::new(BTreeMap::new());
         let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (self.seed, self.size, self.altered_at);
-        if let Some(hash) = known().get(&key) {
+        if let Some(hash) = known().get(&key).filter(|_| !self.is_given) {
             return hash.clone();
         }
         let mut hasher = ContentHasher::default();
@@ -69,7 +82,9 @@ impl Content {
             hasher.update(&buffer[..count]);
         }
         let hash = hasher.finish();
-        known().insert(key, hash.clone());
+        if !self.is_given {
+            known().insert(key, hash.clone());
+        }
         hash
     }
 }
@@ -88,7 +103,10 @@ impl Read for ContentReader {
             let repetition = self.at / NOISE_BYTES as u64;
             let within = (self.at % NOISE_BYTES as u64) as usize;
             let head = (repetition ^ content.seed.rotate_left(32)).to_le_bytes();
-            let source = if within < head.len() {
+            let source = if content.is_given {
+                let at = usize::try_from(self.at).unwrap_or(usize::MAX);
+                content.noise.get(at..).unwrap_or_default()
+            } else if within < head.len() {
                 &head[within..]
             } else {
                 &content.noise[within..]

@@ -82,6 +82,8 @@ pub struct Backup {
     pub seed: u64,
     /// A byte that differs from that, if it is to be another content in this place only.
     pub altered_at: Option<u64>,
+    /// The content itself, if it is not to be made up.
+    pub given: Option<Vec<u8>>,
 }
 
 impl Backup {
@@ -97,7 +99,16 @@ impl Backup {
             size,
             seed,
             altered_at: None,
+            given: None,
         }
+    }
+
+    /// The same backup with this content.
+    #[must_use]
+    pub fn with_content(mut self, content: Vec<u8>) -> Self {
+        self.size = content.len() as u64;
+        self.given = Some(content);
+        self
     }
 
     /// The nth of a row of finished backups, one a day at 04:12 UTC from 2026-01-01 on, with a UUID-like id.
@@ -120,6 +131,9 @@ impl Backup {
     }
 
     fn content(&self) -> Content {
+        if let Some(given) = &self.given {
+            return Content::given(given.clone());
+        }
         let mut content = Content::new(self.seed, self.size);
         content.altered_at = self.altered_at;
         content
