@@ -22,6 +22,9 @@ const SESSION = '/(?:^|;)\s*(?:PHPSESSID|nms-crm-php-session-id|nms-session)=[^;
 // Files of the plugin that are locked while a request is answered, and so the most that are answered at a time.
 const SLOTS = ['launcher.php', 'public.php'];
 
+// Largest form that is passed on, in bytes; src/page/forms.rs takes no more.
+const FORM_BYTES_MAX = 8192;
+
 // How long somebody should wait who found no slot free, in seconds.
 const RETRY_AFTER = 5;
 
@@ -128,21 +131,30 @@ function take_slot(string $root)
 /** What the program answers to the current request; null if it has not answered, or could not even be run. */
 function ask(string $program, string $root): ?string
 {
-    // Named one by one: under a web server the environment holds the request's headers, whatever they are.
+    // Named one by one: under a web server the environment holds the request's headers, whatever they are. What a form
+    // holds goes through a pipe, as others could read it in the list of processes.
     $environment = [];
     foreach (['SSL_CERT_FILE', 'DROPBOX_API_URL', 'DROPBOX_CONTENT_URL', 'DROPBOX_WEB_URL'] as $name) {
         $environment[$name] = getenv($name, true);
     }
-    foreach (['REQUEST_METHOD', 'QUERY_STRING', 'HTTP_COOKIE'] as $name) {
+    foreach (['REQUEST_METHOD', 'QUERY_STRING', 'HTTP_COOKIE', 'HTTP_HOST', 'HTTP_ORIGIN', 'HTTP_SEC_FETCH_SITE'] as $name) {
         $environment[$name] = $_SERVER[$name] ?? false;
     }
     $environment = array_filter($environment, 'is_string');
 
-    $descriptors = [['null'], ['pipe', 'w'], ['null']];
+    $form = '';
+    if (($environment['REQUEST_METHOD'] ?? '') === 'POST') {
+        // One byte more than is taken tells that there is too much. So little fits into a pipe that nobody reads yet.
+        $form = (string) file_get_contents('php://input', false, null, 0, FORM_BYTES_MAX + 1);
+    }
+
+    $descriptors = [['pipe', 'r'], ['pipe', 'w'], ['null']];
     $process = @proc_open([$program, 'page', '--root', $root], $descriptors, $pipes, null, $environment);
     if ($process === false) {
         return null;
     }
+    @fwrite($pipes[0], $form);
+    fclose($pipes[0]);
     $response = (string) stream_get_contents($pipes[1]);
     fclose($pipes[1]);
 

@@ -39,8 +39,9 @@ Commands that UISP calls through the plugin's PHP files:
              show the link in the log, or exchange a pasted code. Mirrors nothing,
              takes a few seconds at most.
   page       Answer a web request for the status page, as CGI does:
-             REQUEST_METHOD, QUERY_STRING and HTTP_COOKIE in, headers and body to
-             standard output.
+             REQUEST_METHOD, QUERY_STRING, HTTP_COOKIE and, for a form on standard
+             input, HTTP_HOST, HTTP_ORIGIN and HTTP_SEC_FETCH_SITE in, headers and
+             body to standard output.
 
 Options:
   --root DIR   The plugin's folder. Default: the current folder.

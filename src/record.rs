@@ -2,12 +2,16 @@
 //! the space, the address to open. Nothing is decided by it, and losing it costs nothing; the status page reads this
 //! file alone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest;
 
 use crate::backup_id::BackupId;
 use crate::findings::Finding;
@@ -43,6 +47,43 @@ pub struct Record {
     pub runs: VecDeque<RunRecord>,
     /// What the newest run that could read both lists found.
     pub lists: Option<Lists>,
+    /// What was asked for last outside of a run, and what came of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Answer>,
+}
+
+/// What came of something that somebody has asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What was asked for.
+    pub asked: Asked,
+    /// What there is to say to it.
+    pub findings: Vec<Finding>,
+}
+
+/// What can be asked for outside of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// A run.
+    Run,
+    /// To use an access code.
+    Connect,
+    /// To delete what is on hold.
+    Agree,
+}
+
+impl Asked {
+    /// Its name in forms.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Connect => "connect",
+            Self::Agree => "agree",
+        }
+    }
 }
 
 /// An authorization URL; its challenge is no secret.
@@ -155,6 +196,45 @@ impl Lists {
                 .filter(|row| row.decision == Decision::Keep(Reason::OnHold))
                 .count(),
         }
+    }
+}
+
+/// The files that wait for the admin's word.
+#[derive(Clone, Debug)]
+pub struct Held<'a> {
+    /// Their rows, newest first.
+    pub files: Vec<&'a Row>,
+    /// Their ids, each once and in order.
+    pub ids: BTreeSet<&'a BackupId>,
+}
+
+impl Held<'_> {
+    /// All bytes of them.
+    pub fn bytes(&self) -> u64 {
+        let sizes = self.files.iter().filter_map(|row| row.file.as_ref());
+        sizes.map(|file| file.size).sum()
+    }
+
+    /// Tells these ids from all others.
+    pub fn digest(&self) -> String {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        for id in &self.ids {
+            digest.update(id.as_str().as_bytes());
+            // No id has a line break in it.
+            digest.update(b"\n");
+        }
+        URL_SAFE_NO_PAD.encode(digest.finish())
+    }
+}
+
+impl Lists {
+    /// The files on hold; none where there are none, or more than are recorded, so that nobody agrees to what is not shown.
+    pub fn held(&self) -> Option<Held<'_>> {
+        let is_held = |row: &&Row| row.decision == Decision::Keep(Reason::OnHold);
+        let files: Vec<&Row> = self.rows.iter().filter(is_held).collect();
+        let ids = files.iter().filter_map(|row| row.id.as_ref()).collect();
+        let is_whole = !files.is_empty() && files.len() == self.on_hold;
+        is_whole.then_some(Held { files, ids })
     }
 }
 

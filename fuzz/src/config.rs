@@ -58,6 +58,7 @@ pub fn check(content: &[u8]) {
             spent_code: &code,
         },
         Change::ForgetCode { spent_code: &code },
+        Change::Code(&code),
         Change::AppKey("key"),
         Change::CleanupDone,
         Change::ProofGiven,
@@ -76,6 +77,7 @@ pub fn check(content: &[u8]) {
         match change {
             Change::Authorized { .. } => assert_eq!(settings.refresh_token.as_ref(), Some(&token)),
             Change::ForgetCode { .. } => {}
+            Change::Code(code) => assert_eq!(settings.access_code.as_ref(), Some(code)),
             Change::AppKey(key) => assert_eq!(settings.app_key.as_deref(), Some(key)),
             Change::CleanupDone => assert!(!settings.confirm_cleanup),
             Change::ProofGiven => assert!(settings.encryption_proof.is_none()),

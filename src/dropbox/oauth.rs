@@ -89,6 +89,8 @@ pub struct Grant {
     pub access_token: Secret,
     /// Good until revoked.
     pub refresh_token: Secret,
+    /// The permissions that come with them, where Dropbox says so.
+    pub scopes: Option<Vec<String>>,
 }
 
 /// A new random code verifier (RFC 7636: 43 to 128 characters, S256).
@@ -153,6 +155,9 @@ pub fn exchange_code(
     Ok(Grant {
         access_token: Secret::new(token.access_token().secret()),
         refresh_token: Secret::new(refresh_token.secret()),
+        scopes: token
+            .scopes()
+            .map(|scopes| scopes.iter().map(|scope| scope.to_string()).collect()),
     })
 }
 
@@ -252,6 +257,7 @@ fn only_what_counts(body: Vec<u8>) -> Vec<u8> {
     let needed = [
         "access_token",
         "refresh_token",
+        "scope",
         "error",
         "error_description",
     ];

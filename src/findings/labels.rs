@@ -22,5 +22,15 @@ pub const FIELD_CONFIRM_CLEANUP: &str = "Confirm clean-up";
 pub const FIELD_ENCRYPT_TO: &str = "Encrypt to";
 /// The word that shows that the secret key is at hand.
 pub const FIELD_ENCRYPTION_PROOF: &str = "Encryption proof";
+/// What an app has to be allowed to do, and what for; the first two are needed for mirroring itself.
+pub const PERMISSIONS: [(&str, &str); 4] = [
+    ("files.metadata.read", "to see what is in the folder"),
+    ("files.content.write", "to upload and to delete"),
+    (
+        "files.content.read",
+        "to get backups back with the plugin's own commands",
+    ),
+    ("account_info.read", "to warn you before Dropbox is full"),
+];
 /// Where the admin registered the app.
 pub const APP_CONSOLE: &str = "https://www.dropbox.com/developers/apps";

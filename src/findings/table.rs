@@ -158,6 +158,18 @@ findings! {
     Info saved() "The configuration was saved";
     Info authorized()
         "Authorized: Dropbox accepted the access code. The refresh token is stored and the field \"{FIELD_ACCESS_CODE}\" is empty again";
+    Warning permissions_missing(permissions: &str)
+        "Dropbox accepted the code, but the app lacks a permission: {permissions}"
+        remedy "Open your app at {APP_CONSOLE}, tick it on the Permissions tab and submit; then allow access again: a permission counts only for authorizations made after it was ticked";
+    Info asked_on_page(login: &str)
+        "\"{login}\" asked on the plugin's page for a run, and UISP is asked to start it";
+    Info code_on_page(login: &str)
+        "\"{login}\" gave an access code on the plugin's page";
+    Info agreed_on_page(login: &str, files: &str)
+        "\"{login}\" agreed on the plugin's page that {files} on hold are deleted from Dropbox; the next run does so";
+    Error key_unwritable()
+        "What protects the forms of the plugin's page (data/page.key) could not be written, so they cannot be used"
+        remedy "Free disk space or correct the permissions of the plugin's data folder";
     Error no_authorization_url()
         "The authorization URL could not be made"
         remedy "Check the environment variables DROPBOX_API_URL and DROPBOX_WEB_URL";

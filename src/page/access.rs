@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::clock::Stop;
 use crate::http::{self, Body, Client, Patience, Peer, Trust};
 use crate::plugin::{PluginFolder, ucrm};
 use crate::secret::Secret;
+use crate::text;
 
 /// The cookies that make up a session of the host.
 const SESSION_COOKIES: [&str; 3] = ["PHPSESSID", "nms-crm-php-session-id", "nms-session"];
@@ -20,15 +23,27 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Largest answer that is read; real ones have a few kilobytes.
 const ANSWER_BYTES_MAX: u64 = 256 * 1024;
 
+/// Longest part of a login that is shown.
+const LOGIN_CHARS_MAX: usize = 100;
+
 /// Who asks for the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visitor {
-    /// An admin who may view plugins.
-    Admin,
+    /// An admin who may view plugins, and perhaps edit them.
+    Admin(Option<Editor>),
     /// Anybody else: a client, an admin without the permission, somebody who is not logged in.
     Stranger,
     /// The host could not be asked.
     Unknown,
+}
+
+/// An admin who may edit plugins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Editor {
+    /// What tells this user from all others.
+    pub user: String,
+    /// The login, to be shown.
+    pub login: String,
 }
 
 /// The part of the host's answer that counts.
@@ -38,6 +53,10 @@ struct CurrentUser {
     is_client: bool,
     #[serde(default)]
     permissions: Permissions,
+    #[serde(default)]
+    user_id: Value,
+    #[serde(default)]
+    username: Value,
 }
 
 /// PHP writes an empty map as a list.
@@ -55,12 +74,28 @@ impl Default for Permissions {
 }
 
 impl CurrentUser {
-    fn may_view_plugins(&self) -> bool {
+    fn visitor(&self) -> Visitor {
         let Permissions::Map(permissions) = &self.permissions else {
-            return false;
+            return Visitor::Stranger;
         };
-        let permission = permissions.get(PERMISSION).map(String::as_str);
-        !self.is_client && matches!(permission, Some("view" | "edit"))
+        match permissions.get(PERMISSION).map(String::as_str) {
+            _ if self.is_client => Visitor::Stranger,
+            Some("view") => Visitor::Admin(None),
+            Some("edit") => Visitor::Admin(self.editor()),
+            _ => Visitor::Stranger,
+        }
+    }
+
+    /// None where the host does not say which user it is: nothing could be bound to that one then.
+    fn editor(&self) -> Option<Editor> {
+        let id = Some(&self.user_id).filter(|id| !id.is_null())?;
+        let login = self.username.as_str().map(text::one_line);
+        let login = login.filter(|login| !login.is_empty());
+        let login = login.unwrap_or_else(|| format!("user {id}"));
+        Some(Editor {
+            user: format!("{id} {}", self.username),
+            login: login.chars().take(LOGIN_CHARS_MAX).collect(),
+        })
     }
 }
 
@@ -88,8 +123,7 @@ pub fn ask(folder: &PluginFolder, cookies: &str) -> Visitor {
     );
     match answer {
         Ok((200, body)) => match serde_json::from_slice::<CurrentUser>(&body) {
-            Ok(user) if user.may_view_plugins() => Visitor::Admin,
-            Ok(_) => Visitor::Stranger,
+            Ok(user) => user.visitor(),
             Err(_) => Visitor::Unknown,
         },
         Ok((401 | 403, _)) => Visitor::Stranger,
@@ -152,7 +186,11 @@ mod tests {
 
     #[test]
     fn the_permission_counts_and_a_client_has_none() {
-        for (answer, may) in [
+        let of = |answer: &str| {
+            let user: CurrentUser = serde_json::from_str(answer).unwrap();
+            user.visitor()
+        };
+        for (answer, may_view) in [
             (
                 r#"{"isClient":false,"permissions":{"system/plugins":"view"}}"#,
                 true,
@@ -176,9 +214,35 @@ mod tests {
             (r#"{"isClient":false,"permissions":[]}"#, false),
             (r#"{"isClient":false}"#, false),
         ] {
-            let user: CurrentUser = serde_json::from_str(answer).unwrap();
-            assert_eq!(user.may_view_plugins(), may, "{answer}");
+            let expected = if may_view {
+                Visitor::Admin(None)
+            } else {
+                Visitor::Stranger
+            };
+            assert_eq!(of(answer), expected, "{answer}");
         }
         assert!(serde_json::from_str::<CurrentUser>(r#"{"permissions":{}}"#).is_err());
+    }
+
+    #[test]
+    fn only_who_may_edit_and_has_a_number_is_an_editor() {
+        let editor = |permission: &str, id: &str, name: &str| {
+            let answer = format!(
+                r#"{{"isClient":false,"userId":{id},"username":{name},"permissions":{{"system/plugins":"{permission}"}}}}"#
+            );
+            match serde_json::from_str::<CurrentUser>(&answer)
+                .unwrap()
+                .visitor()
+            {
+                Visitor::Admin(editor) => editor.map(|editor| (editor.user, editor.login)),
+                _ => None,
+            }
+        };
+        let admin = Some(("1 \"admin\"".to_owned(), "admin".to_owned()));
+        assert_eq!(editor("edit", "1", "\"admin\""), admin);
+        assert_eq!(editor("view", "1", "\"admin\""), None);
+        assert_eq!(editor("edit", "null", "\"admin\""), None);
+        let nameless = Some(("7 null".to_owned(), "user 7".to_owned()));
+        assert_eq!(editor("edit", "7", "null"), nameless);
     }
 }

@@ -1,16 +1,17 @@
 //! The status page and the dashboard widget, for `public.php`: a request comes in through the environment, as
 //! with CGI, and headers and body go to standard output.
 //!
-//! Nothing here changes anything: no lock is kept, no file is written, not even the log. The host does not
-//! protect the page, so [`access`] asks it who is logged in; what to say is decided in [`report`], which is
-//! pure, and [`view`] makes HTML of it.
+//! Looking changes nothing: no lock is kept, no file is written, not even the log. What a form asks for is done by
+//! [`crate::run::orders`]; [`forms`] decides whether it counts. The host does not protect the page, so [`access`] asks it
+//! who is logged in; what to say is decided in [`report`], which is pure, and [`view`] makes HTML of it.
 
 pub mod access;
+pub mod forms;
 pub mod moments;
 pub mod report;
 pub mod view;
 
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 
 use crate::clock;
 use crate::findings::from;
@@ -18,9 +19,11 @@ use crate::plugin::config;
 use crate::plugin::lock::{self, Seen};
 use crate::plugin::{PluginFolder, log as plugin_log};
 use crate::record::Record;
+use crate::run::orders::{self, Form, Refusal};
 use crate::text;
 use crate::zone::Zone;
-use access::Visitor;
+use access::{Editor, Visitor};
+use forms::Tokens;
 use moments::Moments;
 use report::Facts;
 
@@ -30,6 +33,14 @@ pub struct Request {
     method: String,
     query: String,
     cookies: String,
+    /// The browser's word on which page sends a form.
+    fetch_site: String,
+    /// The same, from browsers that say less.
+    origin: String,
+    /// What the browser takes this site for.
+    host: String,
+    /// A form; nothing where there is more than one can have.
+    body: Vec<u8>,
 }
 
 impl Request {
@@ -39,10 +50,23 @@ impl Request {
             let value = std::env::var_os(name).unwrap_or_default();
             value.to_string_lossy().into_owned()
         };
+        let method = variable("REQUEST_METHOD");
+        let mut body = Vec::new();
+        if method == "POST" {
+            let limit = forms::BODY_BYTES_MAX + 1;
+            let read = io::stdin().lock().take(limit).read_to_end(&mut body);
+            if read.is_err() || body.len() as u64 == limit {
+                body.clear();
+            }
+        }
         Self {
-            method: variable("REQUEST_METHOD"),
+            method,
             query: variable("QUERY_STRING"),
             cookies: variable("HTTP_COOKIE"),
+            fetch_site: variable("HTTP_SEC_FETCH_SITE"),
+            origin: variable("HTTP_ORIGIN"),
+            host: variable("HTTP_HOST"),
+            body,
         }
     }
 
@@ -71,7 +95,11 @@ impl Response {
             write!(to, "{name}: {value}\r\n")?;
         }
         if self.status.starts_with("405") {
-            write!(to, "Allow: GET, HEAD\r\n")?;
+            write!(to, "Allow: GET, HEAD, POST\r\n")?;
+        }
+        if self.status.starts_with("303") {
+            // The page itself, whatever its address.
+            write!(to, "Location: ?\r\n")?;
         }
         // Names from elsewhere stand in it; nothing may turn the direction of what is around them.
         let shown = |c| match c {
@@ -88,18 +116,23 @@ impl Response {
 /// Answers one request about the plugin in `folder`.
 pub fn answer(folder: &PluginFolder, request: &Request) -> Response {
     let is_head = request.method == "HEAD";
-    let (status, rendered) = if !is_head && request.method != "GET" {
-        ("405 Method Not Allowed", view::only_to_be_read())
+    let is_post = request.method == "POST";
+    let (status, rendered) = if !is_head && !is_post && request.method != "GET" {
+        ("405 Method Not Allowed", view::not_understood())
     } else {
         match access::ask(folder, &request.cookies) {
             Visitor::Stranger => ("403 Forbidden", view::not_for_you()),
             Visitor::Unknown => ("503 Service Unavailable", view::nobody_to_ask()),
-            Visitor::Admin => {
-                let report = report::report(&facts(folder));
+            Visitor::Admin(editor) if is_post => take_form(folder, request, editor.as_ref()),
+            Visitor::Admin(editor) => {
+                let facts = facts(folder);
+                let report = report::report(&facts);
                 let rendered = if request.is_for_widget() {
                     view::widget(&report)
                 } else {
-                    view::page(&report)
+                    let now = facts.moments.now;
+                    let tokens = editor.and_then(|editor| Tokens::new(folder, &editor, now));
+                    view::page(&report, tokens.as_ref())
                 };
                 ("200 OK", rendered)
             }
@@ -115,6 +148,38 @@ pub fn answer(folder: &PluginFolder, request: &Request) -> Response {
             status: "500 Internal Server Error",
             body: String::new(),
         },
+    }
+}
+
+/// Does what a form asks for, if it counts.
+fn take_form(
+    folder: &PluginFolder,
+    request: &Request,
+    editor: Option<&Editor>,
+) -> (&'static str, askama::Result<String>) {
+    let Some(editor) = editor else {
+        return ("403 Forbidden", view::only_to_be_looked_at());
+    };
+    if !forms::is_from_here(request) {
+        return ("403 Forbidden", view::from_elsewhere());
+    }
+    let Some(sent) = forms::read(&request.body) else {
+        return ("400 Bad Request", view::not_understood());
+    };
+    let form = Form {
+        user: &editor.user,
+        login: &editor.login,
+        token: &sent.token,
+    };
+    plugin_log::start(folder.log());
+    match orders::carry_out(folder, &sent.order, &form) {
+        Ok(()) => ("303 See Other", Ok(String::new())),
+        Err(Refusal::Busy) => ("409 Conflict", view::busy()),
+        Err(Refusal::Stale) => ("403 Forbidden", view::stale()),
+        Err(Refusal::Changed) => ("409 Conflict", view::changed()),
+        Err(Refusal::Impossible(finding)) => {
+            ("503 Service Unavailable", view::impossible(&finding))
+        }
     }
 }
 
@@ -138,5 +203,6 @@ fn facts(folder: &PluginFolder) -> Facts {
             Seen::Free | Seen::CutOff => Vec::new(),
         },
         lock,
+        is_run_planned: folder.execution_request().exists(),
     }
 }

@@ -1,14 +1,16 @@
 //! HTML of what [`super::report`] says, and the headers that go with every answer.
 //!
 //! The templates escape whatever is put into them. Nothing is loaded from anywhere: the style sheet stands in the
-//! page, and its hash in the Content-Security-Policy, which allows nothing else.
+//! page, and its hash in the Content-Security-Policy, which allows nothing else but forms for this very site.
 
 use askama::Template;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::forms::Tokens;
 use super::report::{Bar, Ending, Notice, Report, Row, StepProgress, Transfer};
+use crate::findings::Finding;
 
 const STYLE: &str = include_str!("templates/style.css");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -22,13 +24,14 @@ const WIDGET_NOTICES_MAX: usize = 2;
 pub fn headers() -> Vec<(&'static str, String)> {
     let hash = STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
     );
     [
         ("Content-Type", "text/html; charset=utf-8"),
         ("Content-Security-Policy", policy.as_str()),
         ("X-Content-Type-Options", "nosniff"),
-        ("Referrer-Policy", "no-referrer"),
+        // With less, browsers would not say which page sends a form.
+        ("Referrer-Policy", "same-origin"),
         ("Cache-Control", "no-store"),
     ]
     .map(|(name, value)| (name, value.to_owned()))
@@ -39,6 +42,7 @@ pub fn headers() -> Vec<(&'static str, String)> {
 #[template(path = "page.html")]
 struct Page<'a> {
     report: &'a Report,
+    tokens: Option<&'a Tokens>,
     newest: &'a [Row],
     older: &'a [Row],
     chart: Chart<'a>,
@@ -57,18 +61,38 @@ struct Widget<'a> {
 #[template(path = "plain.html")]
 struct Plain {
     title: &'static str,
-    text: &'static str,
+    text: String,
+    leads_back: bool,
 }
 
-/// The status page.
+impl Plain {
+    fn new(title: &'static str, text: &str) -> Self {
+        Self {
+            title,
+            text: text.to_owned(),
+            leads_back: false,
+        }
+    }
+
+    /// For visitors who may see the page: with a link to it.
+    fn back(self) -> Self {
+        Self {
+            leads_back: true,
+            ..self
+        }
+    }
+}
+
+/// The status page, with forms for who has tokens for them.
 ///
 /// # Errors
 /// If the template fails, which nothing in it does.
-pub fn page(report: &Report) -> askama::Result<String> {
+pub fn page(report: &Report, tokens: Option<&Tokens>) -> askama::Result<String> {
     let shown = report.backups.len().min(ROWS_SHOWN);
     let (newest, older) = report.backups.split_at(shown);
     Page {
         report,
+        tokens,
         newest,
         older,
         chart: Chart::new(&report.bars),
@@ -97,10 +121,10 @@ pub fn widget(report: &Report) -> askama::Result<String> {
 /// # Errors
 /// As [`page`].
 pub fn not_for_you() -> askama::Result<String> {
-    Plain {
-        title: "This page is not for you",
-        text: "It is for administrators who may view plugins. Log in as one and open it from the menu.",
-    }
+    Plain::new(
+        "This page is not for you",
+        "It is for administrators who may view plugins. Log in as one and open it from the menu.",
+    )
     .render()
 }
 
@@ -109,23 +133,94 @@ pub fn not_for_you() -> askama::Result<String> {
 /// # Errors
 /// As [`page`].
 pub fn nobody_to_ask() -> askama::Result<String> {
-    Plain {
-        title: "This page cannot be shown at the moment",
-        text: "The server did not tell who you are. Try again in a minute.",
-    }
+    Plain::new(
+        "This page cannot be shown at the moment",
+        "The server did not tell who you are. Try again in a minute.",
+    )
     .render()
 }
 
-/// For requests that want more than to read.
+/// For requests that are none of the page's. It tells nothing about the installation.
 ///
 /// # Errors
 /// As [`page`].
-pub fn only_to_be_read() -> askama::Result<String> {
-    Plain {
-        title: "This page can only be read",
-        text: "It has nothing that could be changed.",
-    }
+pub fn not_understood() -> askama::Result<String> {
+    Plain::new("This was not understood", "Nothing was done.").render()
+}
+
+/// For admins who may view plugins and send a form.
+///
+/// # Errors
+/// As [`page`].
+pub fn only_to_be_looked_at() -> askama::Result<String> {
+    Plain::new(
+        "You may look at this page, but change nothing",
+        "That takes the permission to edit plugins. Nothing was done.",
+    )
+    .back()
     .render()
+}
+
+/// For forms of another site.
+///
+/// # Errors
+/// As [`page`].
+pub fn from_elsewhere() -> askama::Result<String> {
+    Plain::new(
+        "This did not come from the plugin's page",
+        "Another site may have sent it in your name, so nothing was done. If it was you, open the page again from UISP's menu, at the same address as UISP itself.",
+    )
+    .back()
+    .render()
+}
+
+/// For forms that do not count any more.
+///
+/// # Errors
+/// As [`page`].
+pub fn stale() -> askama::Result<String> {
+    Plain::new(
+        "This form does not count any more",
+        "It was used already, here or in another window, or is older than an hour. Nothing was done. Look at the page as it is now.",
+    )
+    .back()
+    .render()
+}
+
+/// For an agreement to other files than are on hold now.
+///
+/// # Errors
+/// As [`page`].
+pub fn changed() -> askama::Result<String> {
+    Plain::new(
+        "The list has changed",
+        "Other files are on hold than you have seen, so nothing was agreed to. Look again.",
+    )
+    .back()
+    .render()
+}
+
+/// While a run goes on.
+///
+/// # Errors
+/// As [`page`].
+pub fn busy() -> askama::Result<String> {
+    Plain::new(
+        "A run is going on",
+        "Nothing was done. Try again when it has ended.",
+    )
+    .back()
+    .render()
+}
+
+/// For what cannot be done.
+///
+/// # Errors
+/// As [`page`].
+pub fn impossible(finding: &Finding) -> askama::Result<String> {
+    Plain::new("This could not be done", &finding.line())
+        .back()
+        .render()
 }
 
 /// The chart of the runs, in its own units.

@@ -173,6 +173,8 @@ pub enum Change<'a> {
         /// The refused code.
         spent_code: &'a Secret,
     },
+    /// Somebody gave a code on the status page.
+    Code(&'a Secret),
     /// Somebody named the app on the command line.
     AppKey(&'a str),
     /// The clean-up was done: untick the box.
@@ -227,6 +229,10 @@ impl Change<'_> {
                 values.insert("dropboxRefreshToken".into(), token);
             }
             Self::ForgetCode { spent_code } => forget(spent_code),
+            Self::Code(code) => {
+                let code = Value::String(code.expose().to_owned());
+                values.insert("dropboxAccessCode".into(), code);
+            }
             Self::AppKey(key) => {
                 values.insert("dropboxAppKey".into(), Value::String((*key).to_owned()));
             }

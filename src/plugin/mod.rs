@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod config;
+pub mod key;
 pub mod lock;
 pub mod log;
 pub mod own;
@@ -38,8 +39,9 @@ const CONFIG: &str = "config.json";
 const STATE: &str = "state.json";
 const RECORD: &str = "record.json";
 const LOCK: &str = "run.lock";
+const KEY: &str = "page.key";
 /// All files directly in `data/`.
-const FILES: [&str; 5] = [LOCK, LOG, CONFIG, STATE, RECORD];
+const FILES: [&str; 6] = [LOCK, LOG, CONFIG, STATE, RECORD, KEY];
 /// The folder in `data/` of what unfinished uploads leave.
 const TRANSFERS: &str = "transfers";
 /// How the names of the files in it end.
@@ -99,6 +101,11 @@ impl PluginFolder {
     /// Held by the one run that is going on.
     pub fn lock(&self) -> PathBuf {
         self.data().join(LOCK)
+    }
+
+    /// What the forms of the status page are signed with.
+    pub fn page_key(&self) -> PathBuf {
+        self.data().join(KEY)
     }
 
     /// A file that plans a run: the host starts one when it finds it.

@@ -1,6 +1,7 @@
 //! One run, from the lock to the last log line: setup, then mirror.
 
 mod mirroring;
+pub mod orders;
 mod outcome;
 pub mod saved;
 
@@ -18,6 +19,7 @@ use crate::findings::{Finding, Findings, Level, from, table};
 use crate::healthcheck::{Healthcheck, Ping};
 use crate::mirror::Summary;
 use crate::plugin::config::{self, Change, Settings};
+use crate::plugin::key::Key;
 use crate::plugin::lock::{self, Lock};
 use crate::plugin::own::{self, Access};
 use crate::plugin::{PluginFolder, atomic, log as plugin_log};
@@ -126,6 +128,10 @@ fn begin(folder: &PluginFolder, stop: &Stop) -> Result<Option<Lock>, Finding> {
         lock.map_err(|error| table::lock_not_taken(folder.lock().display()).because(&error))?;
     if lock.is_some() {
         atomic::remove_leftovers(&folder.data());
+        // For the page, which only UISP shows. Where it cannot be made, the page has no forms.
+        if folder.ucrm().exists() {
+            let _ = Key::make(&folder.page_key());
+        }
     }
     Ok(lock)
 }

@@ -13,13 +13,15 @@ use crate::findings::{Findings, from, table};
 use crate::open;
 use crate::plugin::PluginFolder;
 use crate::plugin::config::{self, Settings};
+use crate::plugin::key::Key;
 use crate::plugin::lock::Lock;
 use crate::record::Record;
 use crate::setup::stage::{Stage, stage};
 use crate::setup::{NotAuthorized, Setup};
+use crate::state::State;
 
 /// How long an admin waits for the page.
-const TIME_LIMIT: Duration = Duration::from_secs(8);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 /// Takes the setup in `folder` as far as it goes after the form was saved.
 ///
@@ -27,6 +29,8 @@ const TIME_LIMIT: Duration = Duration::from_secs(8);
 pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     let stop = Stop::within(TIME_LIMIT, signalled);
     stop.guard(|| table::hangs().log());
+    // Where it cannot be made, the page has no forms.
+    let _ = Key::make(&folder.page_key());
     let is_set_up = config::load(&folder.config()).is_ok_and(|settings| is_set_up(&settings));
     if is_set_up && !config::has_identities(&folder.config()) {
         return End::Done;
@@ -48,42 +52,56 @@ pub fn saved(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     };
     let mut record = Record::open(&folder.record());
     findings.add(table::saved());
-    let Some(settings) = load_settings(folder, &findings) else {
-        return End::Failed;
+    bring_forward(folder, &stop, &mut state, &mut record, &findings);
+    if findings.errors() > 0 {
+        End::Failed
+    } else {
+        End::Done
+    }
+}
+
+/// Takes the authorization as far as it goes, under the lock; returns whether a code was exchanged for a new one.
+pub(super) fn bring_forward(
+    folder: &PluginFolder,
+    stop: &Stop,
+    state: &mut State,
+    record: &mut Record,
+    findings: &Findings,
+) -> bool {
+    let Some(settings) = load_settings(folder, findings) else {
+        return false;
     };
-    let Some((http, hosts)) = findings.accept(open::dropbox(&settings, &stop)) else {
-        return End::Failed;
+    let Some((http, hosts)) = findings.accept(open::dropbox(&settings, stop)) else {
+        return false;
     };
     let mut setup = Setup {
         http: &http,
         hosts: &hosts,
-        stop: &stop,
+        stop,
         config: folder.config(),
-        state: &mut state,
-        record: &mut record,
-        findings: &findings,
+        state,
+        record,
+        findings,
     };
     let authorized = stop.watch(|| http.shutdown(), || setup.authorize(&settings));
     match authorized {
         Ok(authorized) => {
             let is_stored = authorized
                 .unstored
-                .is_none_or(|code| store_late(folder, &authorized.credential, &code, &findings));
-            if authorized.is_new && is_stored {
+                .is_none_or(|code| store_late(folder, &authorized.credential, &code, findings));
+            let is_new = authorized.is_new && is_stored;
+            if is_new {
                 let requested = request_run(folder).map(|()| table::asked_to_start());
                 findings.add(requested.unwrap_or_else(|finding| finding));
             }
+            is_new
         }
         Err(NotAuthorized::Stopped) => {
             findings.add(table::no_answer_after_saving());
             findings.extend(request_run(folder).err());
+            false
         }
-        Err(NotAuthorized::Waiting | NotAuthorized::Failed) => {}
-    }
-    if findings.errors() > 0 {
-        End::Failed
-    } else {
-        End::Done
+        Err(NotAuthorized::Waiting | NotAuthorized::Failed) => false,
     }
 }
 

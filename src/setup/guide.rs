@@ -1,6 +1,6 @@
 //! The steps of the setup, worded once: the log shows them in a frame, the page as a list, `status` in a line. Pure.
 
-use crate::findings::labels::{APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY};
+use crate::findings::labels::{APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, PERMISSIONS};
 
 use super::stage::Stage;
 
@@ -11,6 +11,8 @@ pub const TITLES: [&str; 3] = [
     "Copy the first backups",
 ];
 
+/// What is written on the way to the code.
+const ALLOW_ACCESS: &str = "Open Dropbox and allow access";
 /// Columns of the log's frame.
 const COLUMNS: usize = 80;
 
@@ -39,8 +41,13 @@ pub struct Link {
 impl Link {
     /// To the authorization page.
     pub fn allow_access(url: String) -> Self {
-        let label = "Open Dropbox and allow access";
+        let label = ALLOW_ACCESS;
         Self { url, label }
+    }
+
+    /// Whether a code is to be had behind it.
+    pub fn gives_code(&self) -> bool {
+        self.label == ALLOW_ACCESS
     }
 }
 
@@ -66,10 +73,22 @@ fn choose_app() -> Step {
         }),
         instructions: vec![
             "Click \"Create app\", choose \"Scoped access\" and \"App folder\", and give the app a name.".into(),
-            "On its Permissions tab tick files.metadata.read and files.content.write, then submit.".into(),
+            permissions(),
             format!("Copy the App key from its Settings tab into the field \"{FIELD_APP_KEY}\" of the plugin's configuration and save. The next step then appears here at once; if it does not, click \"Execute manually\"."),
         ],
     }
+}
+
+/// What the app has to be allowed to do.
+fn permissions() -> String {
+    let all: Vec<String> = PERMISSIONS
+        .iter()
+        .map(|(name, purpose)| format!("{name} ({purpose})"))
+        .collect();
+    format!(
+        "On its Permissions tab tick {}, then submit.",
+        all.join(", ")
+    )
 }
 
 /// Opening `url` in a browser and pasting the code.
@@ -80,7 +99,7 @@ pub fn allow_access(url: String) -> Step {
         link: Some(Link::allow_access(url)),
         instructions: vec![
             "Click \"Allow\" on Dropbox's page.".into(),
-            format!("Copy the access code that Dropbox shows into the field \"{FIELD_ACCESS_CODE}\" of the plugin's configuration and save soon: it expires after a few minutes."),
+            format!("Copy the access code that Dropbox shows to the plugin's page in UISP and click \"Connect\"; or into the field \"{FIELD_ACCESS_CODE}\" of the plugin's configuration and save. Be quick: it expires after a few minutes."),
             "The plugin uses the code at once and keeps the authorization from then on. If nothing happens, click \"Execute manually\".".into(),
         ],
     }

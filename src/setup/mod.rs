@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use crate::clock::Stop;
 use crate::dropbox::oauth::{self, App};
 use crate::dropbox::{Credential, Hosts};
-use crate::findings::{Findings, advice, from, table};
+use crate::findings::labels::PERMISSIONS;
+use crate::findings::{Finding, Findings, advice, from, table};
 use crate::http::Client;
 use crate::http::retry::with_retry;
 use crate::plugin::config::{self, Change, Settings};
@@ -240,6 +241,8 @@ impl Setup<'_> {
             Ok(()) => table::authorized(),
             Err(error) => table::authorization_not_stored_yet().after(&from::configuration(error)),
         });
+        self.findings
+            .extend(grant.scopes.as_deref().and_then(missing_permissions));
         self.state.memory.pending_authorization = None;
         self.record.authorization = None;
         // The new authorization may have permissions that the old one lacked.
@@ -329,6 +332,19 @@ impl Setup<'_> {
             NotAuthorized::Failed
         })
     }
+}
+
+/// What a new authorization lacks. A word that names none of what is asked for says nothing.
+fn missing_permissions(granted: &[String]) -> Option<Finding> {
+    let is_granted = |name: &str| granted.iter().any(|granted| granted == name);
+    let (granted, missing): (Vec<_>, Vec<_>) =
+        PERMISSIONS.iter().partition(|(name, _)| is_granted(name));
+    let missing = missing
+        .iter()
+        .map(|(name, purpose)| format!("{name} ({purpose})"));
+    let missing: Vec<String> = missing.collect();
+    (!granted.is_empty() && !missing.is_empty())
+        .then(|| table::permissions_missing(&missing.join(", ")))
 }
 
 /// Shows a step of the setup in the log.

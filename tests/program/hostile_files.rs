@@ -110,6 +110,7 @@ fn what_stands_in_the_place_of_a_file_is_named_and_nothing_is_changed() {
         "config.json",
         "state.json",
         "record.json",
+        "page.key",
         JOURNAL,
     ] {
         for (what, put) in traps {
@@ -184,6 +185,7 @@ fn those_who_only_look_are_not_led_by_links_either() {
         "config.json",
         "state.json",
         "record.json",
+        "page.key",
         "run.lock",
         "plugin.log",
     ] {

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, top first. A module may use what is below it, not what is beside or above it.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 12] = [
     &["main"],
     &["cli"],
-    &["run", "commands", "page"],
+    &["page"],
+    &["run", "commands"],
     &["open"],
     &["setup", "mirror", "healthcheck"],
     &["record"],

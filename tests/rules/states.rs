@@ -10,6 +10,7 @@ use backup_sync_dropbox::backup_id::BackupId;
 use backup_sync_dropbox::dropbox::files::FileMetadata;
 use backup_sync_dropbox::findings::{Finding, table};
 use backup_sync_dropbox::inspect::Verdict;
+use backup_sync_dropbox::page::forms::Tokens;
 use backup_sync_dropbox::page::moments::Moments;
 use backup_sync_dropbox::page::report::{Facts, Report, report as report_of};
 use backup_sync_dropbox::page::view;
@@ -147,6 +148,16 @@ fn facts(settings: Settings, record: Record) -> Facts {
         record: Ok(record),
         lock: Seen::Free,
         progress: Vec::new(),
+        is_run_planned: false,
+    }
+}
+
+/// As somebody gets them who may edit plugins.
+fn tokens() -> Tokens {
+    Tokens {
+        run: "test-token-run".into(),
+        connect: "test-token-connect".into(),
+        agree: "test-token-agree".into(),
     }
 }
 
@@ -175,7 +186,7 @@ const WHOLE: [&str; 3] = ["all-well", "setup-link", "hostile"];
 /// Compares page and widget with the reviewed ones, and returns what they were made of.
 fn check(state: &str, facts: &Facts) -> Report {
     let report = report_of(facts);
-    let page = view::page(&report).unwrap();
+    let page = view::page(&report, Some(&tokens())).unwrap();
     let widget = view::widget(&report).unwrap();
     if let Some(folder) = std::env::var_os("PAGES") {
         let folder = Path::new(&folder);
@@ -555,7 +566,10 @@ fn what_comes_from_outside_is_text() {
     };
     check("hostile", &hostile);
     let report = report_of(&hostile);
-    for html in [view::page(&report).unwrap(), view::widget(&report).unwrap()] {
+    for html in [
+        view::page(&report, Some(&tokens())).unwrap(),
+        view::widget(&report).unwrap(),
+    ] {
         assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
     }
 }
@@ -575,6 +589,6 @@ fn a_long_history_stays_a_short_page() {
     let report = report_of(&long);
     assert_eq!((report.backups.len(), report.more_backups), (100, 4900));
     assert_eq!((report.runs.len(), report.bars.len()), (10, 60));
-    let page = view::page(&report).unwrap();
+    let page = view::page(&report, Some(&tokens())).unwrap();
     assert!(page.len() < 150_000 && page.contains("<summary>90 more</summary>"));
 }

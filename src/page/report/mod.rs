@@ -1,5 +1,6 @@
 //! What the page says: from what is known to headline, notices, tables. Pure; all of the page's wording is here.
 
+mod answer;
 mod notices;
 mod steps;
 mod tables;
@@ -16,6 +17,7 @@ use crate::setup::stage::stage;
 use crate::source::Kind;
 use crate::text;
 
+pub use answer::{Answered, HeldFile, OnHold};
 pub use notices::Notice;
 pub use steps::{Step, StepProgress};
 pub use tables::{Bar, Ending, Row, Run, Transfer};
@@ -33,6 +35,8 @@ pub struct Facts {
     pub lock: Seen,
     /// The lines at the end of the log that change while a run goes on.
     pub progress: Vec<String>,
+    /// The host was asked for a run that it has not begun yet.
+    pub is_run_planned: bool,
 }
 
 impl Facts {
@@ -91,6 +95,12 @@ impl Tone {
 pub struct Report {
     /// The most urgent thing.
     pub lead: Notice,
+    /// What came of the form that was sent last.
+    pub answer: Option<Answered>,
+    /// Whether somebody may want a run now.
+    pub offers_run: bool,
+    /// What waits for the admin's word.
+    pub on_hold: Option<OnHold>,
     /// How many backups are safe, and when the last run was; unless the lead says it.
     pub summary: Vec<String>,
     /// What else there is to know.
@@ -150,6 +160,9 @@ pub fn report(facts: &Facts) -> Report {
     let (backups, more_backups) = tables::rows(lists, moments);
     Report {
         lead,
+        answer: answer::answer(facts, record),
+        offers_run: answer::offers_run(facts),
+        on_hold: answer::on_hold(record, moments),
         summary: sentences.into(),
         notices,
         steps: steps::steps(facts, record),

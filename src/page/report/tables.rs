@@ -149,14 +149,12 @@ pub(super) fn rows(lists: Option<&Lists>, moments: &Moments) -> (Vec<Row>, usize
 
 fn shown_row(row: &row::Row, moments: &Moments) -> Row {
     let file = row.file.as_ref();
-    let made = row.backup.as_ref().map(|backup| backup.created_at);
-    let made = made.or_else(|| Naming::Dated(moments.zone).time_in(&row.name));
     Row {
         name: match (file, &row.id) {
             (None, Some(id)) => id.to_string(),
             _ => row.name.clone(),
         },
-        created_at: made.map_or_else(unknown, |made| moments.short(made)),
+        created_at: made_at(row, moments),
         size: file.map_or_else(unknown, |file| text::bytes(file.size)),
         in_source: match (&row.backup, row.decision) {
             (Some(backup), _) if backup.finished => "yes",
@@ -197,6 +195,13 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
                 | Decision::Replace(Provenance::OtherRecipients)
         ),
     }
+}
+
+/// When the backup of a row was made.
+pub(super) fn made_at(row: &row::Row, moments: &Moments) -> String {
+    let made = row.backup.as_ref().map(|backup| backup.created_at);
+    let made = made.or_else(|| Naming::Dated(moments.zone).time_in(&row.name));
+    made.map_or_else(unknown, |made| moments.short(made))
 }
 
 fn unknown() -> String {

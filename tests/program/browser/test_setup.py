@@ -53,6 +53,19 @@ def test_a_newcomer_gets_to_the_first_mirrored_backups(uisp):
     assert "All 3 backups are in Dropbox" in uisp.text()
 
 
+def test_the_code_can_be_used_on_the_page(uisp):
+    uisp.begin("needs-code")
+    uisp.log_in("admin")
+    uisp.open_page()
+    link = uisp.driver.find_element(By.CSS_SELECTOR, "a[href*='/oauth2/authorize?']").get_attribute("href")
+    uisp.fill("Paste the code here", "a-wrong-code-of-a-plausible-length-and-form")
+    uisp.press("Connect")
+    assert "Dropbox refused the access code" in uisp.text()
+    uisp.fill("Paste the code here", allow(uisp, link))
+    uisp.press("Connect")
+    uisp.wait_for_page("All 3 backups are in Dropbox")
+
+
 def test_after_an_expired_code_the_link_is_there_again(uisp):
     uisp.begin("needs-code")
     uisp.log_in("admin")

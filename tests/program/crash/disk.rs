@@ -75,6 +75,13 @@ impl Drop for SmallDisk {
 fn pasted(has_secret: bool) -> World {
     let world = World::with_app(has_secret);
     world.add_backups(1, 1, 1000);
+    // Nothing is missing, so that no line about that takes the last room.
+    world.dropbox.set_app_scopes(&[
+        "files.metadata.read",
+        "files.content.write",
+        "files.content.read",
+        "account_info.read",
+    ]);
     let asked = healthy_run(&world);
     world.allow_and_paste(&asked);
     world

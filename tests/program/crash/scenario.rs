@@ -263,6 +263,7 @@ impl Stage {
                 "record.json",
                 "state.json",
                 "run.lock",
+                "page.key",
             ];
             let is_journal = name.starts_with("transfers/") && name.ends_with(".journal");
             assert!(
@@ -392,6 +393,7 @@ impl Stage {
         let names: Vec<String> = self.files_in_data().map(|(name, _)| name).collect();
         let expected = [
             "config.json",
+            "page.key",
             "plugin.log",
             "record.json",
             "run.lock",

@@ -12,6 +12,7 @@ fn row(page: &str, number: u32) -> Option<Vec<String>> {
     let id = Backup::numbered(number, 0).id;
     let row = page
         .split("<tr role=\"row\">")
+        .skip(1)
         .find(|row| row.contains("class=\"name\"") && row.contains(&id))?;
     let cells = row.split("<td ").skip(1).map(|cell| {
         let (_, text) = cell.split_once('>').unwrap();

@@ -1,11 +1,12 @@
 //! A stand-in for the part of the host that plugins ask who is logged in, and the page as a visitor gets it.
 
-use std::io;
-use std::process::Command;
+use std::io::{self, Write as _};
+use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use sandbox::http::{Handler, Head, Request, Response, Server, ServerOptions};
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use crate::support::World;
 
@@ -13,9 +14,10 @@ use crate::support::World;
 pub const CURRENT_USER: &str = "/crm/current-user";
 
 /// Sessions by the value of their cookie.
-const SESSIONS: [(&str, &str); 5] = [
+const SESSIONS: [(&str, &str); 6] = [
     ("test-admin-who-views", "view"),
     ("test-admin-who-edits", "edit"),
+    ("test-another-who-edits", "edit"),
     ("test-admin-without", "denied"),
     ("test-client", "client"),
     ("test-strange-answer", "strange"),
@@ -124,12 +126,49 @@ impl Site {
         page
     }
 
+    /// The page as somebody sees it who may edit plugins.
+    pub fn editors_page(&self) -> Page {
+        let page = self.ask("GET", "", EDITOR);
+        assert_eq!(page.status, "200 OK", "{}", page.body);
+        page
+    }
+
+    /// Sends a form from the page itself.
+    pub fn send(&self, cookies: &str, fields: &[(String, String)]) -> Page {
+        self.send_from(cookies, &[("HTTP_SEC_FETCH_SITE", "same-origin")], fields)
+    }
+
+    /// Sends a form with what the browser says of the page that it is on.
+    pub fn send_from(
+        &self,
+        cookies: &str,
+        headers: &[(&str, &str)],
+        fields: &[(String, String)],
+    ) -> Page {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(fields)
+            .finish();
+        self.send_body(cookies, headers, &body)
+    }
+
+    /// Sends whatever a browser could.
+    pub fn send_body(&self, cookies: &str, headers: &[(&str, &str)], body: &str) -> Page {
+        let mut command = self.command("POST", "", cookies);
+        command.envs(headers.iter().copied()).stdin(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // It need not read what is too long to its end.
+        let _ = child.stdin.take().unwrap().write_all(body.as_bytes());
+        read_page(&child.wait_with_output().unwrap())
+    }
+
     /// How often the host was asked who is logged in.
     pub fn questions(&self) -> usize {
         self.crm.traffic().count(CURRENT_USER)
     }
 }
 
+/// The cookie of somebody who may use its forms.
+pub const EDITOR: &str = "PHPSESSID=test-admin-who-edits";
 /// The cookie of somebody who may see the page.
 const ADMIN: &str = "PHPSESSID=test-admin-who-views";
 
@@ -166,12 +205,15 @@ pub fn page_around(world: &World) -> Page {
 
 /// What the program answers; it says nothing else.
 pub fn page(command: &mut Command) -> Page {
-    let output = command.output().unwrap();
+    read_page(&command.output().unwrap())
+}
+
+fn read_page(output: &Output) -> Page {
     assert!(
         output.status.success() && output.stderr.is_empty(),
         "{output:?}"
     );
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     let mut headers = head.split("\r\n").map(|line| {
         let (name, value) = line.split_once(": ").unwrap();
@@ -191,6 +233,35 @@ impl Page {
     pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(given, _)| given == name);
         found.map_or("", |(_, value)| value)
+    }
+
+    /// The hidden fields of the form that does this; none if there is no such form.
+    pub fn form(&self, does: &str) -> Option<Vec<(String, String)>> {
+        let forms = self.body.split("<form").skip(1);
+        let mut forms = forms.map(|form| form.split("</form>").next().unwrap());
+        let form = forms.find(|form| form.contains(&format!("name=\"do\" value=\"{does}\"")))?;
+        let value = |input: &str, name: &str| {
+            let (_, rest) = input.split_once(&format!("{name}=\"")).unwrap();
+            rest.split('"').next().unwrap().to_owned()
+        };
+        let hidden = form.split("<input type=\"hidden\"").skip(1);
+        Some(
+            hidden
+                .map(|input| (value(input, "name"), value(input, "value")))
+                .collect(),
+        )
+    }
+
+    /// The fields of that form, filled in.
+    pub fn filled(&self, does: &str, inputs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let form = self.form(does);
+        let mut fields = form.unwrap_or_else(|| panic!("no form {does} in:\n{}", self.body));
+        fields.extend(
+            inputs
+                .iter()
+                .map(|(name, value)| ((*name).into(), (*value).into())),
+        );
+        fields
     }
 
     /// Asserts that the page holds these texts.

@@ -27,6 +27,7 @@ printf 'Status: 403 Forbidden\r\nContent-Type: text/plain\r\n\r\nreleased'
 const ORDINARY: &str = "<?php echo 'an ordinary page';";
 
 const JUNK: &str = "Cookie: PHPSESSID=junk\r\n";
+const EDITOR: &str = "Cookie: PHPSESSID=test-admin-who-edits\r\n";
 const ADMIN: &str = "Cookie: PHPSESSID=test-admin-who-views\r\n";
 
 /// A server that ends with the test.
@@ -141,6 +142,19 @@ impl Host {
         let request = format!("GET {target} HTTP/1.0\r\nHost: uisp.example\r\n{headers}\r\n");
         std::thread::spawn(move || sender.send(exchange(&socket, &request)));
         answer
+    }
+
+    /// Sends a form as the page itself does.
+    fn post(&self, headers: &str, form: &[(String, String)]) -> Answer {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let length = body.len();
+        let request = format!(
+            "POST /public.php HTTP/1.0\r\nHost: uisp.example\r\nOrigin: https://uisp.example\r\n{headers}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        exchange(&self.path("http.sock"), &request)
     }
 
     fn get(&self, target: &str, headers: &str) -> Answer {
@@ -346,4 +360,24 @@ fn the_page_is_shown_behind_a_web_server() {
     let stranger = host.get("/public.php", "Cookie: theme=dark\r\n");
     assert_eq!(stranger.status(), "403");
     assert_eq!(host.site.questions(), 2);
+}
+
+#[test]
+fn forms_arrive_through_a_web_server_and_their_answers_come_back() {
+    let site = Site::around(World::authorized());
+    site.world.add_backups(1, 2, 1000);
+    site.world.run_well();
+    let host = Host::start(site);
+    let form = host.site.editors_page().filled("run", &[]);
+    let answer = host.post(EDITOR, &form);
+    assert_eq!(answer.status(), "303", "{}{}", answer.head, answer.body);
+    assert!(answer.head.ends_with("\r\nLocation: ?"), "{}", answer.head);
+    let request = host
+        .site
+        .world
+        .root()
+        .join(".ucrm-plugin-execution-requested");
+    assert!(request.exists());
+    assert_eq!(host.post(EDITOR, &form).status(), "403");
+    assert_eq!(host.post("", &form).status(), "403");
 }

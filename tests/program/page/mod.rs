@@ -4,6 +4,7 @@
 mod access;
 mod backups;
 pub mod crm;
+mod forms;
 mod fpm;
 mod php;
 mod saving;

@@ -72,6 +72,28 @@ impl Web {
         (head.to_owned(), body.to_owned())
     }
 
+    /// Sends a form as the page itself does; head and body of the answer.
+    fn post(&self, headers: &str, form: &[(String, String)]) -> (String, String) {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        self.post_body(headers, &body)
+    }
+
+    fn post_body(&self, headers: &str, body: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let (host, length) = (&self.address, body.len());
+        let request = format!(
+            "POST /public.php HTTP/1.0\r\nHost: {host}\r\nOrigin: http://{host}\r\n{headers}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
     /// Ends the server and returns what it wrote to its own log.
     fn end(mut self) -> String {
         self.server.kill().unwrap();
@@ -106,6 +128,7 @@ pub fn install(site: &Site) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
 }
 
+const EDITOR: &str = "Cookie: PHPSESSID=test-admin-who-edits\r\n";
 const ADMIN: &str = "Cookie: PHPSESSID=test-admin-who-views\r\n";
 
 #[test]
@@ -151,6 +174,74 @@ fn the_page_reaches_the_browser_with_status_and_headers() {
     drop(web.end());
     // Nothing was written by looking.
     assert_eq!(files(&site.world), before);
+}
+
+#[test]
+fn a_form_reaches_the_program_and_its_answer_the_browser() {
+    let site = Site::around(World::with_app(false));
+    let code = site.world.dropbox.allow(site.world.run().url()).unwrap();
+    let web = Web::start(&site, &[]);
+    let form = site.editors_page().filled("connect", &[("code", &code)]);
+    let (head, body) = web.post(EDITOR, &form);
+    assert!(head.starts_with("HTTP/1.0 303 "), "{head}{body}");
+    assert!(
+        head.ends_with("\r\nLocation: ?") && body.is_empty(),
+        "{head}{body}"
+    );
+    assert!(site.world.config()["dropboxRefreshToken"].is_string());
+    let (_, body) = web.get("/public.php", EDITOR);
+    assert!(
+        body.contains("Connected: Dropbox accepted the code."),
+        "{body}"
+    );
+    // Used up; and another site's.
+    fs::remove_file(site.world.root().join(".ucrm-plugin-execution-requested")).unwrap();
+    assert!(web.post(EDITOR, &form).0.starts_with("HTTP/1.0 403 "));
+    let elsewhere = format!("{EDITOR}Sec-Fetch-Site: cross-site\r\n");
+    let (head, body) = web.post(&elsewhere, &site.editors_page().filled("run", &[]));
+    assert!(head.starts_with("HTTP/1.0 403 "), "{head}");
+    assert!(body.contains("did not come from the plugin"), "{body}");
+    drop(web.end());
+}
+
+/// What others on the machine could see: a program's arguments, and with its own user's rights its environment.
+#[test]
+fn what_is_in_a_form_goes_through_a_pipe_and_no_more_of_it_than_a_form_has() {
+    let site = Site::around(World::authorized());
+    let web = Web::start(&site, &[]);
+    let trace = site.world.root().join("trace");
+    let stub = format!(
+        "#!/bin/sh\n{{ echo \"$*\"; env; }} >'{0}.seen'\nwc -c >'{0}.length'\n\
+         printf 'Status: 200 OK\\r\\n\\r\\nseen'\n",
+        trace.display()
+    );
+    fs::write(program(site.world.root()), stub).unwrap();
+    for (length, passed) in [
+        (0, 0),
+        (100, 100),
+        (8192, 8192),
+        (8193, 8193),
+        (200_000, 8193),
+    ] {
+        let code = "fake-code".repeat(length / 9 + 1);
+        let (head, body) = web.post_body(EDITOR, &code[..length]);
+        assert!(
+            head.starts_with("HTTP/1.0 200 ") && body == "seen",
+            "{head}{body}"
+        );
+        let seen = fs::read_to_string(trace.with_extension("seen")).unwrap();
+        assert!(
+            seen.contains("HTTP_ORIGIN=") && !seen.contains("fake-code"),
+            "{seen}"
+        );
+        let counted = fs::read_to_string(trace.with_extension("length")).unwrap();
+        assert_eq!(counted.trim(), passed.to_string());
+    }
+    // Who only looks sends nothing.
+    web.get("/public.php", EDITOR);
+    let counted = fs::read_to_string(trace.with_extension("length")).unwrap();
+    assert_eq!(counted.trim(), "0");
+    drop(web.end());
 }
 
 /// The files in `data/` with their contents.

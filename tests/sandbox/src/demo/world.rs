@@ -54,7 +54,12 @@ impl World {
             app: App::new(
                 APP_KEY,
                 "test-app-secret",
-                &["files.metadata.read", "files.content.write"],
+                &[
+                    "files.metadata.read",
+                    "files.content.write",
+                    "files.content.read",
+                    "account_info.read",
+                ],
             ),
             tls,
             ..DropboxOptions::default()

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use url::form_urlencoded;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
@@ -439,11 +440,10 @@ fn visit(
         headers: vec![("Cookie".to_owned(), cookies.to_owned())],
         ..Head::default()
     };
-    let form: Vec<(String, String)> = form
-        .iter()
-        .map(|(key, input)| ((*key).to_owned(), (*input).to_owned()))
-        .collect();
-    let response = site.answer(&head, &form).unwrap();
+    let form = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
+    let response = site.answer(&head, form.as_bytes()).unwrap();
     let cookies = response
         .headers
         .iter()

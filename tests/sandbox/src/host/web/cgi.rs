@@ -14,7 +14,12 @@ use crate::http::{Head, Response};
 ///
 /// On a machine without PHP's CGI program, and where the host starts programs directly, the plugin's
 /// program is asked without `public.php` in between.
-pub(super) fn public_php(host: &PluginHost, root: &Path, head: &Head) -> Result<Response> {
+pub(super) fn public_php(
+    host: &PluginHost,
+    root: &Path,
+    head: &Head,
+    body: &[u8],
+) -> Result<Response> {
     let mut command = match (&host.launch, find_on_path("php-cgi")) {
         (Launch::Php(_), Some(php)) => Command::new(php),
         _ => {
@@ -25,12 +30,18 @@ pub(super) fn public_php(host: &PluginHost, root: &Path, head: &Head) -> Result<
     };
     in_host_environment(host, &mut command)
         .envs(variables(root, head))
-        .stdin(Stdio::null())
+        .env("CONTENT_LENGTH", body.len().to_string())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    let output = command
-        .output()
+    let mut child = command
+        .spawn()
         .with_context(|| format!("starting {command:?}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // It need not read to the end what is too long for it.
+        let _ = stdin.write_all(body);
+    }
+    let output = child.wait_with_output()?;
     // What PHP complains about is for whoever runs the host, not for the visitor.
     std::io::stderr().write_all(&output.stderr)?;
     parse(&output.stdout)
@@ -56,6 +67,9 @@ fn variables(root: &Path, head: &Head) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
+    if let Some(kind) = head.header("content-type") {
+        variables.push(("CONTENT_TYPE".to_owned(), kind.to_owned()));
+    }
     for (name, value) in &head.headers {
         let name = name.to_ascii_uppercase().replace('-', "_");
         // A header "Proxy" would become the variable that programs take for their proxy.

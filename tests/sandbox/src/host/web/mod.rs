@@ -113,12 +113,13 @@ impl Site {
     pub fn handle(&self, request: &mut Request<'_>) -> io::Result<Response> {
         let mut body = Vec::new();
         request.body.read_to_end(&mut body)?;
-        let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
-        let answer = self.answer(request.head, &form);
+        let answer = self.answer(request.head, &body);
         Ok(answer.unwrap_or_else(|error| Response::text(500, format!("{error:#}"))))
     }
 
-    pub(super) fn answer(&self, head: &Head, form: &[(String, String)]) -> Result<Response> {
+    pub(super) fn answer(&self, head: &Head, body: &[u8]) -> Result<Response> {
+        let form: Vec<(String, String)> = form_urlencoded::parse(body).into_owned().collect();
+        let form = form.as_slice();
         let plugin = self.plugin().clone();
         let visitor = self.sessions.user(head).map(|user| Visitor {
             user,
@@ -128,7 +129,7 @@ impl Site {
         let path = head.path().strip_prefix("/crm").unwrap_or_default();
         // Not protected by the host: the plugin looks after itself.
         if let Some(path) = path.strip_prefix(&format!("/_plugins/{name}/")) {
-            return public(&plugin, head, path);
+            return public(&plugin, head, path, body);
         }
         match (head.method.as_str(), path) {
             (_, "/current-user") => return Ok(self.sessions.current_user(head)),
@@ -229,9 +230,9 @@ impl Site {
 }
 
 /// What the web server serves of a plugin without asking anybody: `public.php` and `public/`.
-fn public(plugin: &Plugin, head: &Head, path: &str) -> Result<Response> {
+fn public(plugin: &Plugin, head: &Head, path: &str, body: &[u8]) -> Result<Response> {
     if path == "public.php" && plugin.is_enabled() && plugin.root().join(path).is_file() {
-        return cgi::public_php(plugin.host(), plugin.root(), head);
+        return cgi::public_php(plugin.host(), plugin.root(), head, body);
     }
     let is_plain = path.split('/').all(|part| {
         !part.starts_with('.')
