@@ -1,18 +1,17 @@
 //! HTML of what [`super::report`] says, and the headers that go with every answer.
 //!
-//! The templates escape whatever is put into them. Nothing is loaded from anywhere: the style sheet stands in the
-//! page, and its hash in the Content-Security-Policy, which allows nothing else but forms for this very site.
+//! The templates escape whatever is put into them. Style sheet, script and icon are files beside the page, in `public/`,
+//! which the host serves to anybody. The Content-Security-Policy allows these, forms for this very site, and nothing else.
 
 use askama::Template;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use sha2::{Digest, Sha256};
 
 use super::forms::Tokens;
-use super::report::{Bar, Ending, Notice, Report, Row, StepProgress, Transfer};
+use super::report::{Bar, Ending, Notice, Report, Row, StepProgress, Tone, Transfer};
 use crate::findings::Finding;
 
-const STYLE: &str = include_str!("templates/style.css");
+/// Behind the addresses of files in `public/`, so that browsers do not take an older one.
+const STYLE: u32 = fingerprint(include_bytes!("../../public/style.css"));
+const SCRIPT: u32 = fingerprint(include_bytes!("../../public/page.js"));
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Backups that are shown before somebody asks for more.
@@ -20,15 +19,25 @@ const ROWS_SHOWN: usize = 10;
 /// Notices that fit into the widget beside the first one.
 const WIDGET_NOTICES_MAX: usize = 2;
 
+/// What a browser may load and do for a page.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
+
+/// Tells one content of a file from another (FNV-1a).
+const fn fingerprint(bytes: &[u8]) -> u32 {
+    let mut hash: u32 = 0x811c_9dc5;
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    hash
+}
+
 /// The headers of every answer.
 pub fn headers() -> Vec<(&'static str, String)> {
-    let hash = STANDARD.encode(Sha256::digest(STYLE));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
-    );
     [
         ("Content-Type", "text/html; charset=utf-8"),
-        ("Content-Security-Policy", policy.as_str()),
+        ("Content-Security-Policy", POLICY),
         ("X-Content-Type-Options", "nosniff"),
         // With less, browsers would not say which page sends a form.
         ("Referrer-Policy", "same-origin"),
@@ -43,6 +52,7 @@ pub fn headers() -> Vec<(&'static str, String)> {
 struct Page<'a> {
     report: &'a Report,
     tokens: Option<&'a Tokens>,
+    state: String,
     newest: &'a [Row],
     older: &'a [Row],
     chart: Chart<'a>,
@@ -52,6 +62,7 @@ struct Page<'a> {
 #[template(path = "widget.html")]
 struct Widget<'a> {
     report: &'a Report,
+    state: String,
     notices: &'a [Notice],
     transfers: &'a [Transfer],
     more: usize,
@@ -93,6 +104,7 @@ pub fn page(report: &Report, tokens: Option<&Tokens>) -> askama::Result<String> 
     Page {
         report,
         tokens,
+        state: state(report),
         newest,
         older,
         chart: Chart::new(&report.bars),
@@ -109,11 +121,21 @@ pub fn widget(report: &Report) -> askama::Result<String> {
     let (notices, others) = report.notices.split_at(shown);
     Widget {
         report,
+        state: state(report),
         notices,
         transfers: report.transfers.get(..1).unwrap_or_default(),
         more: others.len(),
     }
     .render()
+}
+
+/// What is worth a word to somebody who listens to the page: not how far a run has come.
+fn state(report: &Report) -> String {
+    let lead = &report.lead;
+    match lead.tone {
+        Tone::Busy => Tone::Busy.class().to_owned(),
+        _ => lead.title.clone(),
+    }
 }
 
 /// For clients and strangers. It tells nothing about the installation.

@@ -37,7 +37,7 @@ pub fn outline(html: &str) -> String {
         let class = value("class").map_or(String::new(), |class| format!(".{class}"));
         let is_in_chart = lines.last().is_some_and(|line| line.starts_with("svg"));
         match name {
-            "style" => continue,
+            "link" | "script" => continue,
             "title" if is_in_chart => {}
             name if BLOCKS.contains(&name) => lines.push(format!("{name}{class} ")),
             // Marks of runs that went as they should are many.

@@ -95,6 +95,8 @@ impl Tone {
 pub struct Report {
     /// The most urgent thing.
     pub lead: Notice,
+    /// A run goes on.
+    pub is_running: bool,
     /// What came of the form that was sent last.
     pub answer: Option<Answered>,
     /// Whether somebody may want a run now.
@@ -160,6 +162,7 @@ pub fn report(facts: &Facts) -> Report {
     let (backups, more_backups) = tables::rows(lists, moments);
     Report {
         lead,
+        is_running: facts.lock.is_running(),
         answer: answer::answer(facts, record),
         offers_run: answer::offers_run(facts),
         on_hold: answer::on_hold(record, moments),

@@ -18,6 +18,40 @@ def test_a_run_can_be_asked_for_inside_of_uisps_frame(uisp):
     uisp.wait_for_page("Last run today")
 
 
+def test_the_page_keeps_itself_up_to_date(uisp):
+    uisp.begin("overdue")
+    uisp.log_in("admin")
+    uisp.open_page()
+    uisp.press("Run now")
+    # Nobody reloads it: while a run goes on it looks every five seconds, else every minute.
+    uisp.driver.execute_script("document.dispatchEvent(new Event('visibilitychange'))")
+    uisp.wait_longer().until(lambda _: "Last run today" in uisp.text())
+    news = uisp.driver.find_element(By.ID, "news").get_attribute("textContent")
+    assert news and news == uisp.driver.find_element(By.TAG_NAME, "h1").text
+
+
+def test_who_fills_in_a_form_is_not_disturbed(uisp):
+    uisp.begin("needs-code")
+    uisp.log_in("admin")
+    uisp.open_page()
+    uisp.driver.execute_script("document.querySelector('main').dataset.busy = 'yes'")
+    uisp.fill("Paste the code here", "half a co")
+    uisp.driver.execute_script("document.dispatchEvent(new Event('visibilitychange')); window.asked = performance.getEntriesByType('resource').length")
+    uisp.wait().until(lambda driver: driver.execute_script("return performance.getEntriesByType('resource').length > window.asked"))
+    assert uisp.field("Paste the code here").get_attribute("value") == "half a co"
+
+
+def test_the_guide_is_there_without_a_login(uisp, axe):
+    uisp.begin("well")
+    uisp.forget_traffic()
+    for width in (360, 1000):
+        uisp.show(width=width)
+        uisp.open_page("/../public/restore.html")
+        assert "How to get a backup back" in uisp.text() and axe() == []
+        assert uisp.driver.execute_script("return document.documentElement.scrollWidth - innerWidth") <= 0
+    assert uisp.foreign_requests() == [] and uisp.complaints() == []
+
+
 def test_what_is_on_hold_is_deleted_after_a_tick(uisp):
     uisp.begin("on-hold")
     uisp.log_in("admin")

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -86,7 +86,12 @@ impl Host {
         let folder = tempfile::tempdir().unwrap();
         let here = folder.path().display();
         let root = site.world.root();
-        fs::write(root.join("ordinary.php"), ORDINARY).unwrap();
+        let web = folder.path().join("web");
+        fs::create_dir(&web).unwrap();
+        fs::write(web.join("ordinary.php"), ORDINARY).unwrap();
+        for name in ["public.php", "public"] {
+            symlink(root.join(name), web.join(name)).unwrap();
+        }
         let user = "user = root\ngroup = root\n";
         let pool = format!(
             "[global]\ndaemonize = no\nerror_log = /dev/stderr\n\
@@ -96,14 +101,14 @@ impl Host {
         fs::write(folder.path().join("fpm.conf"), pool).unwrap();
         let nginx = format!(
             "daemon off;\nuser root;\npid {here}/nginx.pid;\nerror_log stderr notice;\nevents {{}}\n\
-             http {{ access_log off;\n\
+             http {{ access_log off; include /etc/nginx/mime.types;\n\
              client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;\n\
              uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;\n\
              server {{ listen unix:{here}/http.sock; root {};\n\
              location ~ \\.php$ {{ include /etc/nginx/fastcgi_params;\n\
              fastcgi_param SCRIPT_FILENAME $document_root$fastcgi_script_name;\n\
              fastcgi_pass unix:{here}/php.sock; fastcgi_read_timeout 1h; }} }} }}\n",
-            root.display()
+            web.display()
         );
         fs::write(folder.path().join("nginx.conf"), nginx).unwrap();
 
@@ -380,4 +385,28 @@ fn forms_arrive_through_a_web_server_and_their_answers_come_back() {
     assert!(request.exists());
     assert_eq!(host.post(EDITOR, &form).status(), "403");
     assert_eq!(host.post("", &form).status(), "403");
+}
+
+#[test]
+fn what_is_beside_the_page_is_served_to_anybody_and_holds_nothing_of_the_installation() {
+    let host = Host::start(Site::around(World::authorized()));
+    for (name, kind) in [
+        ("style.css", "text/css"),
+        ("page.js", "application/javascript"),
+        ("icon.svg", "image/svg+xml"),
+        ("restore.html", "text/html"),
+    ] {
+        let answer = host.get(&format!("/public/{name}"), "");
+        assert_eq!(answer.status(), "200", "{name}: {}", answer.head);
+        assert!(
+            answer.head.contains(&format!("Content-Type: {kind}")),
+            "{}",
+            answer.head
+        );
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("public")
+            .join(name);
+        assert_eq!(answer.body, fs::read_to_string(file).unwrap());
+    }
+    assert_eq!(host.site.questions(), 0);
 }

@@ -122,6 +122,12 @@ pub fn install(site: &Site) {
     for name in ["launcher.php", "public.php", "hook_configure.php"] {
         fs::copy(checkout.join(name), root.join(name)).unwrap();
     }
+    let public = root.join("public");
+    fs::create_dir(&public).unwrap();
+    for file in fs::read_dir(checkout.join("public")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), public.join(file.file_name())).unwrap();
+    }
     let program = program(root);
     fs::create_dir_all(program.parent().unwrap()).unwrap();
     copy_binary(&program);
@@ -142,7 +148,9 @@ fn the_page_reaches_the_browser_with_status_and_headers() {
     let (head, body) = web.get("/public.php", ADMIN);
     assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
     assert!(
-        head.contains("\r\nContent-Security-Policy: default-src 'none'; style-src 'sha256-"),
+        head.contains(
+            "\r\nContent-Security-Policy: default-src 'none'; style-src 'self'; script-src 'self';"
+        ),
         "{head}"
     );
     assert!(

@@ -1,7 +1,8 @@
 //! One installed plugin: its folder, its form, its runs.
 
-use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value, json};
@@ -51,6 +52,7 @@ impl Plugin {
             is_enabled: true,
         };
         plugin.write_ucrm_json()?;
+        plugin.link_into_web()?;
         Ok(plugin)
     }
 
@@ -86,6 +88,7 @@ impl Plugin {
         self.manifest = manifest;
         self.is_enabled = self.is_enabled && self.missing_required()?.is_empty();
         self.write_host_files()?;
+        self.link_into_web()?;
         self.hook("hook_update.php")?;
         Ok(())
     }
@@ -132,6 +135,7 @@ impl Plugin {
         );
         self.is_enabled = true;
         self.write_ucrm_json()?;
+        self.link_into_web()?;
         self.hook("hook_enable.php")?;
         Ok(())
     }
@@ -287,7 +291,38 @@ impl Plugin {
         );
         self.hook("hook_remove.php")?;
         fs::remove_dir_all(&self.root)?;
+        self.unlink_from_web()
+    }
+
+    /// What the web server serves of the plugin: links to `public.php` and `public/`, while it is enabled.
+    #[must_use]
+    pub fn web(&self) -> PathBuf {
+        let plugins = self.host.folder.join(".web").join("_plugins");
+        plugins.join(&self.manifest.name)
+    }
+
+    fn link_into_web(&self) -> Result<()> {
+        self.unlink_from_web()?;
+        if !self.is_enabled {
+            return Ok(());
+        }
+        let web = self.web();
+        fs::create_dir_all(&web)?;
+        // The folder only where there is a page that it belongs to.
+        for name in ["public.php", "public"] {
+            let target = self.root.join(name);
+            if target.exists() && self.root.join("public.php").exists() {
+                symlink(fs::canonicalize(target)?, web.join(name))?;
+            }
+        }
         Ok(())
+    }
+
+    fn unlink_from_web(&self) -> Result<()> {
+        match fs::remove_dir_all(self.web()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 
     fn hook(&self, name: &str) -> Result<Option<Outcome>> {

@@ -523,6 +523,15 @@ fn the_web_front_serves_public_files_of_enabled_plugins_and_no_others() {
     site.plugin().save_form(&[("token", "t")]).unwrap();
     site.plugin().enable().unwrap();
     assert_eq!(get("public/a.css").2, "p{}");
+    // As on the host, it is there for everybody, and only by a link.
+    assert_eq!(
+        visit(&site, "", "GET", "/crm/_plugins/sample/public/a.css", &[]).0,
+        200
+    );
+    let link = site.plugin().web().join("public");
+    assert!(fs::symlink_metadata(link).unwrap().is_symlink());
+    site.plugin().update(&zip).unwrap();
+    assert_eq!(get("public/a.css").0, 200);
     let (status, _, text) = get("public.php?widget=1");
     assert_eq!((status, text.as_str()), (418, "widget=1b"));
     for path in [

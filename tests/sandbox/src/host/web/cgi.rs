@@ -7,29 +7,30 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::host::run::{find_on_path, in_host_environment, program_command};
-use crate::host::{Launch, PluginHost};
+use crate::host::{Launch, Plugin};
 use crate::http::{Head, Response};
 
-/// The answer of `public.php` in the plugin's folder `root`.
+/// The answer of `public.php`, which the web server knows as `script`.
 ///
 /// On a machine without PHP's CGI program, and where the host starts programs directly, the plugin's
 /// program is asked without `public.php` in between.
 pub(super) fn public_php(
-    host: &PluginHost,
-    root: &Path,
+    plugin: &Plugin,
+    script: &Path,
     head: &Head,
     body: &[u8],
 ) -> Result<Response> {
+    let host = plugin.host();
     let mut command = match (&host.launch, find_on_path("php-cgi")) {
         (Launch::Php(_), Some(php)) => Command::new(php),
         _ => {
-            let mut command = program_command(root)?;
+            let mut command = program_command(plugin.root())?;
             command.arg("page");
             command
         }
     };
     in_host_environment(host, &mut command)
-        .envs(variables(root, head))
+        .envs(variables(script, head))
         .env("CONTENT_LENGTH", body.len().to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -47,9 +48,9 @@ pub(super) fn public_php(
     parse(&output.stdout)
 }
 
-fn variables(root: &Path, head: &Head) -> Vec<(String, String)> {
+fn variables(script: &Path, head: &Head) -> Vec<(String, String)> {
     let (path, query) = head.target.split_once('?').unwrap_or((&head.target, ""));
-    let script = root.join("public.php").display().to_string();
+    let script = script.display().to_string();
     let (name, port) = head.host().rsplit_once(':').unwrap_or((head.host(), "80"));
     let mut variables: Vec<(String, String)> = [
         ("GATEWAY_INTERFACE", "CGI/1.1"),

@@ -229,10 +229,11 @@ impl Site {
     }
 }
 
-/// What the web server serves of a plugin without asking anybody: `public.php` and `public/`.
+/// What the web server serves of a plugin without asking anybody: what is linked into its root.
 fn public(plugin: &Plugin, head: &Head, path: &str, body: &[u8]) -> Result<Response> {
-    if path == "public.php" && plugin.is_enabled() && plugin.root().join(path).is_file() {
-        return cgi::public_php(plugin.host(), plugin.root(), head, body);
+    let file = plugin.web().join(path);
+    if path == "public.php" && file.is_file() {
+        return cgi::public_php(plugin, &file, head, body);
     }
     let is_plain = path.split('/').all(|part| {
         !part.starts_with('.')
@@ -240,10 +241,10 @@ fn public(plugin: &Plugin, head: &Head, path: &str, body: &[u8]) -> Result<Respo
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
     });
-    let file = plugin.root().join(path);
-    if plugin.is_enabled() && is_plain && path.starts_with("public/") && file.is_file() {
+    if is_plain && path.starts_with("public/") && file.is_file() {
         let kind = match file.extension().and_then(|extension| extension.to_str()) {
             Some("css") => "text/css",
+            Some("html") => "text/html",
             Some("js") => "text/javascript",
             Some("svg") => "image/svg+xml",
             Some("png") => "image/png",
