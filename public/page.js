@@ -10,9 +10,10 @@
   const main = () => document.querySelector('main');
   const wait = () => (main().dataset.busy ? BUSY : QUIET);
 
-  // Somebody who is filling in a form is not disturbed.
+  // Somebody who is filling in a form, or selects a name to copy it, is not disturbed.
   const isInUse = () =>
     main().querySelector('form :focus') !== null ||
+    !document.getSelection().isCollapsed ||
     [...main().querySelectorAll('input:not([type=hidden])')].some(
       (input) => input.checked !== input.defaultChecked || input.value !== input.defaultValue,
     );
@@ -21,9 +22,12 @@
     const page = new DOMParser().parseFromString(text, 'text/html');
     const fresh = page.querySelector('main');
     if (!fresh || isInUse()) return;
-    for (const open of main().querySelectorAll('details[open]')) {
-      const same = open.id && fresh.querySelector(`[id="${CSS.escape(open.id)}"]`);
-      if (same) same.open = true;
+    // What is open stays open.
+    const folds = [...fresh.querySelectorAll('details')];
+    for (const fold of main().querySelectorAll('details[id], details[open]')) {
+      const isSame = (other) => (fold.id ? other.id === fold.id : other.textContent === fold.textContent);
+      const same = folds.find(isSame);
+      if (same) same.open = fold.open;
     }
     const focused = document.activeElement && document.activeElement.id;
     const hasChanged = fresh.dataset.state !== main().dataset.state;

@@ -72,8 +72,13 @@ impl Request {
 
     /// Whether the dashboard's widget is asked for; `manifest.json` adds the parameter.
     fn is_for_widget(&self) -> bool {
+        self.has("widget")
+    }
+
+    /// Whether the query has this name with the value 1.
+    fn has(&self, wanted: &str) -> bool {
         url::form_urlencoded::parse(self.query.as_bytes())
-            .any(|(name, value)| name == "widget" && value == "1")
+            .any(|(name, value)| name == wanted && value == "1")
     }
 }
 
@@ -125,7 +130,7 @@ pub fn answer(folder: &PluginFolder, request: &Request) -> Response {
             Visitor::Unknown => ("503 Service Unavailable", view::nobody_to_ask()),
             Visitor::Admin(editor) if is_post => take_form(folder, request, editor.as_ref()),
             Visitor::Admin(editor) => {
-                let facts = facts(folder);
+                let facts = facts(folder, request);
                 let report = report::report(&facts);
                 let rendered = if request.is_for_widget() {
                     view::widget(&report)
@@ -184,7 +189,7 @@ fn take_form(
 }
 
 /// Everything that the page depends on, as it stands on disk.
-fn facts(folder: &PluginFolder) -> Facts {
+fn facts(folder: &PluginFolder, request: &Request) -> Facts {
     let record = Record::read(&folder.record());
     let zone = record
         .as_ref()
@@ -204,5 +209,6 @@ fn facts(folder: &PluginFolder) -> Facts {
         },
         lock,
         is_run_planned: folder.execution_request().exists(),
+        shows_all: request.has("all"),
     }
 }

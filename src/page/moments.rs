@@ -1,6 +1,6 @@
 //! Times as people read them, and which distance between two of them is usual. Pure.
 
-use chrono::{DateTime, FixedOffset, NaiveDate, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, TimeDelta, Utc};
 
 use crate::zone::Zone;
 
@@ -38,6 +38,21 @@ impl Moments {
         } else {
             format!("{}, {time}", long_day(day))
         }
+    }
+
+    /// `Thu 19 Nov, 04:12`, with the year where it is another one.
+    pub fn day(&self, moment: DateTime<Utc>) -> String {
+        let (local, now) = (self.local(moment), self.local(self.now));
+        let format = match local.year() == now.year() {
+            true => "%a %-d %b, %H:%M",
+            false => "%a %-d %b %Y, %H:%M",
+        };
+        local.format(format).to_string()
+    }
+
+    /// `November 2026`
+    pub fn month(&self, moment: DateTime<Utc>) -> String {
+        self.local(moment).format("%B %Y").to_string()
     }
 
     /// `2026-11-19 04:12`, for tables.
@@ -119,6 +134,15 @@ mod tests {
             "2026-07-01 05:12"
         );
         assert_eq!(moments.zone_name(), "Europe/Vienna (UTC+01:00)");
+        assert_eq!(
+            moments.day(time("2026-07-01T23:12:09Z")),
+            "Thu 2 Jul, 01:12"
+        );
+        assert_eq!(
+            moments.day(time("2025-12-31T22:59:09Z")),
+            "Wed 31 Dec 2025, 23:59"
+        );
+        assert_eq!(moments.month(time("2026-10-31T23:30:00Z")), "November 2026");
     }
 
     #[test]

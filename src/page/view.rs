@@ -6,7 +6,7 @@
 use askama::Template;
 
 use super::forms::Tokens;
-use super::report::{Bar, Ending, Notice, Report, Row, StepProgress, Tone, Transfer};
+use super::report::{Bar, Ending, Notice, Report, StepProgress, Tone, Transfer};
 use crate::findings::Finding;
 
 /// Behind the addresses of files in `public/`, so that browsers do not take an older one.
@@ -14,8 +14,6 @@ const STYLE: u32 = fingerprint(include_bytes!("../../public/style.css"));
 const SCRIPT: u32 = fingerprint(include_bytes!("../../public/page.js"));
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Backups that are shown before somebody asks for more.
-const ROWS_SHOWN: usize = 10;
 /// Notices that fit into the widget beside the first one.
 const WIDGET_NOTICES_MAX: usize = 2;
 
@@ -53,8 +51,6 @@ struct Page<'a> {
     report: &'a Report,
     tokens: Option<&'a Tokens>,
     state: String,
-    newest: &'a [Row],
-    older: &'a [Row],
     chart: Chart<'a>,
 }
 
@@ -99,14 +95,10 @@ impl Plain {
 /// # Errors
 /// If the template fails, which nothing in it does.
 pub fn page(report: &Report, tokens: Option<&Tokens>) -> askama::Result<String> {
-    let shown = report.backups.len().min(ROWS_SHOWN);
-    let (newest, older) = report.backups.split_at(shown);
     Page {
         report,
         tokens,
         state: state(report),
-        newest,
-        older,
         chart: Chart::new(&report.bars),
     }
     .render()

@@ -20,7 +20,7 @@ use crate::text;
 pub use answer::{Answered, HeldFile, OnHold};
 pub use notices::Notice;
 pub use steps::{Step, StepProgress};
-pub use tables::{Bar, Ending, Row, Run, Transfer};
+pub use tables::{Bar, Ending, Group, Row, Run, Transfer};
 
 /// Everything that the page depends on.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Facts {
     pub progress: Vec<String>,
     /// The host was asked for a run that it has not begun yet.
     pub is_run_planned: bool,
+    /// Somebody asks for all backups that are recorded.
+    pub shows_all: bool,
 }
 
 impl Facts {
@@ -111,10 +113,16 @@ pub struct Report {
     pub steps: Vec<Step>,
     /// What is being uploaded.
     pub transfers: Vec<Transfer>,
-    /// The backups, newest first.
-    pub backups: Vec<Row>,
+    /// The backups by month, newest first.
+    pub backups: Vec<Group>,
     /// How many there are beyond those.
     pub more_backups: usize,
+    /// How many of these can be shown here.
+    pub recorded_backups: usize,
+    /// All that are recorded are shown.
+    pub shows_all: bool,
+    /// The names say more than the times.
+    pub is_of_folder: bool,
     /// When the lists were read, if they ever were.
     pub listed_at: String,
     /// The newest runs, newest first.
@@ -159,7 +167,8 @@ pub fn report(facts: &Facts) -> Report {
     } else {
         notices.remove(0)
     };
-    let (backups, more_backups) = tables::rows(lists, moments);
+    let source = facts.settings.as_ref().map_or(Kind::Uisp, Kind::of).name();
+    let (backups, more_backups) = tables::groups(lists, moments, facts.shows_all, source);
     Report {
         lead,
         is_running: facts.lock.is_running(),
@@ -176,13 +185,19 @@ pub fn report(facts: &Facts) -> Report {
             .collect(),
         backups,
         more_backups,
+        recorded_backups: lists.map_or(0, |lists| lists.rows.len()),
+        shows_all: facts.shows_all,
+        is_of_folder: facts
+            .settings
+            .as_ref()
+            .is_ok_and(|settings| Kind::of(settings) == Kind::Folder),
         listed_at: lists
             .map(|lists| moments.at(lists.taken_at))
             .unwrap_or_default(),
         runs: tables::runs(record, moments),
         bars: tables::bars(record, moments),
         highest_bar: text::bytes(tables::highest(record)),
-        source: facts.settings.as_ref().map_or(Kind::Uisp, Kind::of).name(),
+        source,
         folder: facts
             .settings
             .as_ref()

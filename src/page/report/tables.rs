@@ -11,10 +11,8 @@ use crate::record::{Lists, Record, RunRecord};
 use crate::row::{self, Decision, Provenance, Reason};
 use crate::text;
 
-/// Rows of the table of backups; there may be many more.
+/// Rows of the list of backups until somebody asks for all that are recorded.
 const ROWS_MAX: usize = 100;
-/// How the names of a server's backups begin.
-const DATED_PREFIX: &str = "unms-backup-";
 /// Rows of the list of runs; the chart has all that are remembered.
 const RUNS_MAX: usize = 10;
 
@@ -29,35 +27,34 @@ pub struct Transfer {
     pub details: String,
 }
 
-/// A backup in the table.
+/// A backup in the list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The file's name, or the id where there is no file yet.
     pub name: String,
     /// When it was made.
-    pub created_at: String,
-    /// Its size, where it is known.
+    pub made_at: String,
+    /// Its size; empty where it is not known.
     pub size: String,
-    /// Whether the source has it.
-    pub in_source: &'static str,
-    /// Whether and since when Dropbox has it.
-    pub in_dropbox: String,
-    /// Whether and when it was compared, or what is wrong with the backup itself.
-    pub verified: String,
+    /// Where it is, and why.
+    pub state: String,
     /// It is safe.
     pub is_safe: bool,
 }
 
-impl Row {
-    /// The name in two parts between which a line may break: a managed file's time, and its id.
-    pub fn name_parts(&self) -> (&str, &str) {
-        let end = self.name.find('_').map_or(0, |at| at + 1);
-        if self.name.starts_with(DATED_PREFIX) {
-            self.name.split_at(end)
-        } else {
-            ("", &self.name)
-        }
-    }
+/// The backups of a month, or what is not this installation's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Tells it from the others.
+    pub id: String,
+    /// What they have in common: `November 2026`.
+    pub title: String,
+    /// How many they are, and their size.
+    pub sum: String,
+    /// Newest first.
+    pub rows: Vec<Row>,
+    /// Whether somebody most likely wants to see it.
+    pub is_open: bool,
 }
 
 /// How a run ended.
@@ -136,56 +133,81 @@ pub(super) fn safe_sentence(lists: &Lists) -> String {
     }
 }
 
-/// The newest backups, and how many more there are.
-pub(super) fn rows(lists: Option<&Lists>, moments: &Moments) -> (Vec<Row>, usize) {
+/// The backups by month, newest first, and how many more there are; those that this installation never saw come last.
+pub(super) fn groups(
+    lists: Option<&Lists>,
+    moments: &Moments,
+    shows_all: bool,
+    source: &str,
+) -> (Vec<Group>, usize) {
     let Some(lists) = lists else {
         return (Vec::new(), 0);
     };
-    let shown = lists.rows.iter().take(ROWS_MAX);
-    let shown: Vec<Row> = shown.map(|row| shown_row(row, moments)).collect();
-    let more = lists.rows_count.saturating_sub(shown.len());
-    (shown, more)
+    let shown = if shows_all {
+        lists.rows.len()
+    } else {
+        ROWS_MAX
+    };
+    let shown = lists.rows.get(..shown).unwrap_or(&lists.rows);
+    let (others, own): (Vec<&row::Row>, Vec<_>) = shown
+        .iter()
+        .partition(|row| row.decision == Decision::Keep(Reason::NeverSeen));
+    let month = |row: &&row::Row| made(row, moments).map(|made| moments.month(made));
+    let mut groups: Vec<Group> = own
+        .chunk_by(|a, b| month(a) == month(b))
+        .map(|rows| {
+            let title = rows.first().and_then(month);
+            group(
+                &title.unwrap_or_else(|| "Without a date".into()),
+                rows,
+                moments,
+                source,
+            )
+        })
+        .collect();
+    if let Some(newest) = groups.first_mut() {
+        newest.is_open = true;
+    }
+    if !others.is_empty() {
+        groups.push(group(
+            "From other servers, or from before",
+            &others,
+            moments,
+            source,
+        ));
+    }
+    (groups, lists.rows_count.saturating_sub(shown.len()))
 }
 
-fn shown_row(row: &row::Row, moments: &Moments) -> Row {
+fn group(title: &str, rows: &[&row::Row], moments: &Moments, source: &str) -> Group {
+    let sizes = rows.iter().filter_map(|row| row.file.as_ref());
+    let bytes = sizes.map(|file| file.size).sum();
+    Group {
+        id: title.to_lowercase().replace([' ', ','], "-"),
+        title: title.to_owned(),
+        sum: format!(
+            "{}, {}",
+            text::count(rows.len(), "file"),
+            text::bytes(bytes)
+        ),
+        rows: rows
+            .iter()
+            .map(|row| shown_row(row, moments, source))
+            .collect(),
+        is_open: false,
+    }
+}
+
+fn shown_row(row: &row::Row, moments: &Moments, source: &str) -> Row {
     let file = row.file.as_ref();
     Row {
         name: match (file, &row.id) {
             (None, Some(id)) => id.to_string(),
             _ => row.name.clone(),
         },
-        created_at: made_at(row, moments),
-        size: file.map_or_else(unknown, |file| text::bytes(file.size)),
-        in_source: match (&row.backup, row.decision) {
-            (Some(backup), _) if backup.finished => "yes",
-            (Some(_), _) => "not finished",
-            (None, Decision::Keep(Reason::NeverSeen)) => "never seen",
-            (None, _) => "no longer",
-        },
-        in_dropbox: match (file, row.decision) {
-            (None, Decision::Wait) => "no".into(),
-            (None, Decision::Refuse) => "refuses its name".into(),
-            (None, _) => "not yet".into(),
-            (Some(_), Decision::Keep(Reason::OnHold)) => "on hold".into(),
-            (Some(_), Decision::Keep(Reason::RetainedUntil(until))) => {
-                format!("kept until {}", moments.short(until))
-            }
-            (Some(_), Decision::Keep(Reason::Older(kept))) => format!("kept, {kept}"),
-            (Some(_), Decision::Delete { .. } | Decision::Supersede) => {
-                "until the next complete run".into()
-            }
-            (Some(_), Decision::Replace(Provenance::OtherRecipients)) => {
-                "encrypted to other keys".into()
-            }
-            (Some(_), Decision::Replace(_)) => "an older version".into(),
-            (Some(_), Decision::Compare(_)) => "not compared yet".into(),
-            (Some(file), _) => since(file.server_modified, moments),
-        },
-        verified: match (row.verified_at, row.inspected.flaw()) {
-            (_, Some(flaw)) => format!("no complete archive: {}", flaw.text()),
-            (Some(verified_at), None) => moments.short(verified_at),
-            (None, None) => "no".into(),
-        },
+        made_at: made_at(row, moments),
+        size: file.map_or_else(String::new, |file| text::bytes(file.size)),
+        state: state(row, moments, source),
         is_safe: matches!(
             row.decision,
             Decision::Mirrored
@@ -197,22 +219,47 @@ fn shown_row(row: &row::Row, moments: &Moments) -> Row {
     }
 }
 
+/// Where a backup is, and why.
+fn state(row: &row::Row, moments: &Moments, source: &str) -> String {
+    let mut verified = row.verified_at.map_or_else(
+        || "in Dropbox, never compared".into(),
+        |verified_at| format!("verified {}", moments.day(verified_at)),
+    );
+    if let Some(flaw) = row.inspected.flaw() {
+        verified.push_str(&format!(", but no complete archive: {}", flaw.text()));
+    }
+    match row.decision {
+        Decision::Wait => "not finished yet".into(),
+        Decision::Refuse => "Dropbox refuses its name".into(),
+        _ if row.file.is_none() => "not in Dropbox yet".into(),
+        Decision::Mirrored => verified,
+        Decision::Compare(_) => "in Dropbox, not compared yet".into(),
+        Decision::Replace(Provenance::OtherRecipients) => "encrypted to other keys".into(),
+        Decision::Replace(_) => "an older version is in Dropbox".into(),
+        Decision::Keep(Reason::OnHold) => format!("no longer in {source}, on hold"),
+        Decision::Keep(Reason::RetainedUntil(until)) => {
+            format!("no longer in {source}, kept until {}", moments.day(until))
+        }
+        Decision::Keep(Reason::Older(kept)) => format!("no longer in {source}, kept: {kept}"),
+        Decision::Delete { .. } | Decision::Supersede => {
+            format!("no longer in {source}, stays until the next complete run")
+        }
+        Decision::Keep(Reason::NeverSeen) => format!("never seen in {source}"),
+        Decision::Keep(Reason::Unfinished) => format!("not finished in {source}; {verified}"),
+        _ if row.backup.is_none() => format!("no longer in {source}; {verified}"),
+        _ => verified,
+    }
+}
+
+fn made(row: &row::Row, moments: &Moments) -> Option<DateTime<Utc>> {
+    let made = row.backup.as_ref().map(|backup| backup.created_at);
+    made.or_else(|| Naming::Dated(moments.zone).time_in(&row.name))
+        .or_else(|| row.file.as_ref()?.server_modified)
+}
+
 /// When the backup of a row was made.
 pub(super) fn made_at(row: &row::Row, moments: &Moments) -> String {
-    let made = row.backup.as_ref().map(|backup| backup.created_at);
-    let made = made.or_else(|| Naming::Dated(moments.zone).time_in(&row.name));
-    made.map_or_else(unknown, |made| moments.short(made))
-}
-
-fn unknown() -> String {
-    "not known".into()
-}
-
-fn since(stored_at: Option<DateTime<Utc>>, moments: &Moments) -> String {
-    stored_at.map_or_else(
-        || "yes".into(),
-        |stored_at| format!("since {}", moments.short(stored_at)),
-    )
+    made(row, moments).map_or_else(|| "not known".into(), |made| moments.day(made))
 }
 
 /// The parts of a progress line: `Uploading "NAME": 41 %, 5.0 MB of 12 MB, 3.0 MB/s, 2 s left.`
