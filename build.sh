@@ -22,6 +22,8 @@ Usage: ./build.sh COMMAND
   package        the static release programs (x86_64 and, where the tools can be had, aarch64) and the
                  installable ZIP, dist/backup-sync-dropbox.zip, with its bill of materials, man page, completions
                  and SHA-256 sums beside it; the same commit gives the same bytes
+  image          the container image for a folder of backups, with buildah, podman or docker, for x86_64 and, where the tools
+                 can be had, aarch64; also as files for "docker load", dist/backup-sync-dropbox-image-*.tar
   export-plugin  the package in the layout of the public plugin repository; after it, the folder (default: dist)
   reproduce      builds the package twice, in different folders, and compares the bytes
   sizes          what the package weighs and what starting the program costs, as in docs/benchmarks.md
@@ -212,6 +214,61 @@ papers() {
             xargs sha256sum "$(basename "$zip")" "$(basename "${zip%.zip}.cdx.json")" >SHA256SUMS
     )
     say "$(cat "$(dirname "$zip")/SHA256SUMS")"
+}
+
+# image_tool: the first of these that is there; buildah needs the least.
+image_tool() {
+    local tool
+    for tool in buildah podman docker; do
+        if command -v "$tool" >/dev/null; then
+            echo "$tool"
+            return 0
+        fi
+    done
+    fail "an image needs buildah, podman or docker. Install one of them and try again."
+}
+
+# The image for each architecture. BUILDAH_STORAGE and the like are the tools' own matter; what they need is in their manuals.
+image() {
+    local tool version architecture platform target compiler name file folder
+    local -A platforms=([x86_64]=amd64 [aarch64]=arm64)
+    tool=$(image_tool)
+    version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
+    need_compiler
+    mkdir -p dist
+    for architecture in x86_64 aarch64; do
+        read -r target compiler <<<"$(choose_target "$architecture")"
+        if [ -z "$target" ] || ! is_static "$target"; then
+            say "$architecture: skipped: a static program for it cannot be built on this machine"
+            continue
+        fi
+        say "building for $target"
+        (build_release "$target" "$compiler" >/dev/null)
+        folder=$target_dir/image/$architecture
+        mkdir -p "$folder"
+        cp "$target_dir/$target/release/backup-sync-dropbox" "$folder/"
+        platform=${platforms[$architecture]}
+        name=localhost/backup-sync-dropbox:$version
+        if [ "$architecture" != "$(uname -m)" ]; then name+=-$platform; fi
+        file=dist/backup-sync-dropbox-image-$platform.tar
+        rm -f "$file"
+        case $tool in
+            # Health checks are not part of the OCI format.
+            buildah)
+                buildah bud --format docker --isolation chroot --platform "linux/$platform" -t "$name" -f Containerfile "$folder" >&2
+                buildah push --quiet "$name" "docker-archive:$file:$name" >&2
+                ;;
+            podman)
+                podman build --format docker --platform "linux/$platform" -t "$name" -f Containerfile "$folder" >&2
+                podman save --quiet --format docker-archive -o "$file" "$name" >&2
+                ;;
+            docker)
+                docker build --platform "linux/$platform" -t "$name" -f Containerfile "$folder" >&2
+                docker save -o "$file" "$name" >&2
+                ;;
+        esac
+        say "$name, $file ($(wc -c <"$file") bytes)"
+    done
 }
 
 export_plugin() {
@@ -463,6 +520,7 @@ case ${1:-help} in
         package_for_others "$checkout/dist/backup-sync-dropbox.zip"
         papers "$checkout/dist/backup-sync-dropbox.zip"
         ;;
+    image) image ;;
     export-plugin) export_plugin "${@:2}" ;;
     reproduce) reproduce ;;
     sizes) sizes ;;

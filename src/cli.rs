@@ -8,10 +8,11 @@ use std::sync::atomic::AtomicBool;
 use lexopt::prelude::*;
 
 use crate::clock;
-use crate::commands::{self, Call, Command};
+use crate::commands::{self, Call, Command, status, watch};
 use crate::findings::table;
 use crate::page;
-use crate::plugin::{PluginFolder, log as plugin_log};
+use crate::plugin::log::{self as plugin_log, Echo};
+use crate::plugin::{self, PluginFolder};
 use crate::run::{self, End};
 
 /// What `--help` prints.
@@ -26,6 +27,7 @@ new backups, deletes what is due, and says in DIR/data/plugin.log what it did.
 
 Commands for people; each has its own --help:
   run        Do one run; with --dry-run, only tell what it would do.
+  watch      Stay, and do a run every hour or once a day.
   check      Check every link of the chain and name the fix for what is broken.
   status     Tell how things stand, from local files only.
   list       List the backups at both ends, and why a file is kept.
@@ -111,7 +113,14 @@ fn parse_command(
         Some(call) if call.command.name == "run" && !call.has("dry-run") => Request::Run {
             root: call.folder.root().to_owned(),
         },
-        Some(call) => Request::Command(call),
+        Some(call) => {
+            match call.command.name {
+                "watch" => drop(watch::schedule(&call)?),
+                "status" => status::check(&call)?,
+                _ => {}
+            }
+            Request::Command(call)
+        }
     })
 }
 
@@ -152,7 +161,10 @@ fn in_folder(root: PathBuf, carry_out: impl FnOnce(&PluginFolder) -> ExitCode) -
 }
 
 fn do_command(call: &Call) -> ExitCode {
-    plugin_log::start_on_stderr();
+    match call.command.name {
+        "watch" => plugin_log::start(call.folder.log(), Echo::Output),
+        _ => plugin_log::start_on_stderr(),
+    }
     report_panics();
     match call.run() {
         Ok(commands::End::Well) => ExitCode::SUCCESS,
@@ -178,13 +190,15 @@ fn logged(
     folder: &PluginFolder,
     carry_out: impl FnOnce(&PluginFolder, Arc<AtomicBool>) -> End,
 ) -> ExitCode {
-    plugin_log::start(folder.log());
+    let echo = plugin::watched_every().map_or(Echo::Terminal, |_| Echo::Output);
+    plugin_log::start(folder.log(), echo);
     report_panics();
     let signalled = clock::catch_signals();
     panic_for_a_test();
     match carry_out(folder, signalled) {
         End::Done => ExitCode::SUCCESS,
         End::Failed => ExitCode::from(1),
+        End::CarriesOn => ExitCode::from(plugin::CARRY_ON),
     }
 }
 

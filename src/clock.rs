@@ -5,12 +5,15 @@
 //! `BACKUP_SYNC_FILES_AGE` (tests only) makes files so many seconds older: the time of a change is the system's
 //! own, and no test can set it.
 
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rustix::io::Errno;
 
 /// The host kills a run after one hour; past this age a run starts nothing new.
 const WIND_DOWN_AFTER: Duration = Duration::from_secs(50 * 60);
@@ -93,6 +96,43 @@ pub fn catch_signals() -> Arc<AtomicBool> {
         }
     }
     signalled
+}
+
+/// Waits long and costs nothing meanwhile: signals end the wait, also that of a child that has ended.
+#[derive(Debug)]
+pub struct Alarm {
+    rung: UnixStream,
+}
+
+impl Alarm {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// If the system has no means left for it.
+    pub fn new() -> io::Result<Self> {
+        let (rung, bell) = UnixStream::pair()?;
+        for signal in [
+            signal_hook::consts::SIGTERM,
+            signal_hook::consts::SIGINT,
+            signal_hook::consts::SIGCHLD,
+        ] {
+            signal_hook::low_level::pipe::register(signal, bell.try_clone()?)?;
+        }
+        Ok(Self { rung })
+    }
+
+    /// Waits so long on the wall's clock, or until a signal comes.
+    ///
+    /// # Errors
+    /// If the system does not let it wait.
+    pub fn wait(&self, at_most: Duration) -> io::Result<()> {
+        let shortest = Duration::from_millis(1);
+        self.rung.set_read_timeout(Some(at_most.max(shortest)))?;
+        match rustix::io::read(&self.rung, &mut [0_u8; 64]) {
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 /// Tells every part of a run when to stop, and carries the run's age.

@@ -43,6 +43,12 @@ pub struct Record {
     pub authorization: Option<ShownAddress>,
     /// The account's space, where the authorization lets the plugin know it.
     pub space: Option<Space>,
+    /// When the last run ended that found all well.
+    pub well_at: Option<DateTime<Utc>>,
+    /// Seconds from run to run of the watcher that has started the newest run, if one has.
+    pub watched_every: Option<u64>,
+    /// Variables of the environment of which it was told that they differ from the configuration.
+    pub contradictions: Vec<String>,
     /// The newest runs, oldest first.
     pub runs: VecDeque<RunRecord>,
     /// What the newest run that could read both lists found.

@@ -5,7 +5,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, FixedOffset, Offset, Utc};
+use chrono::{DateTime, FixedOffset, NaiveDateTime, Offset, TimeDelta, Utc};
 
 /// A timezone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,53 @@ impl Zone {
     /// A moment as clocks in this timezone show it.
     pub fn local(self, moment: DateTime<Utc>) -> DateTime<FixedOffset> {
         moment.with_timezone(&self.offset(moment).unwrap_or(Utc.fix()))
+    }
+
+    /// The timezone of this machine: what `TZ` names, else what the system is set to, else UTC.
+    ///
+    /// # Errors
+    /// What `TZ` holds, if no timezone has that name.
+    pub fn of_this_machine() -> Result<Self, String> {
+        let named = std::env::var_os("TZ").unwrap_or_default();
+        let named = named.to_string_lossy();
+        match named.trim().trim_start_matches(':') {
+            "" => {
+                let name = iana_time_zone::get_timezone().unwrap_or_default();
+                Ok(name.parse().unwrap_or(Self::UTC))
+            }
+            name => name.parse().map_err(|UnknownZone| name.to_owned()),
+        }
+    }
+
+    /// The moment at which clocks in this timezone first show this time. Of a time that they skip, it is the moment
+    /// at which they skip it; of one that they show twice, the earlier one.
+    pub fn first_moment(self, time: NaiveDateTime) -> DateTime<Utc> {
+        // Beyond the reach of any offset, and short enough for one change of the clocks at most.
+        const REACH: TimeDelta = TimeDelta::days(1);
+        let as_utc = time.and_utc();
+        let mut earlier = as_utc - REACH;
+        let mut later = as_utc + REACH;
+        let (before, after) = (self.seconds(earlier), self.seconds(later));
+        for offset in [before, after] {
+            let moment = as_utc - TimeDelta::seconds(offset);
+            if self.seconds(moment) == offset {
+                return moment;
+            }
+        }
+        while later - earlier > TimeDelta::seconds(1) {
+            let middle = earlier + TimeDelta::seconds((later - earlier).num_seconds() / 2);
+            if self.seconds(middle) == before {
+                earlier = middle;
+            } else {
+                later = middle;
+            }
+        }
+        later
+    }
+
+    /// How far its clocks are ahead of UTC.
+    fn seconds(self, moment: DateTime<Utc>) -> i64 {
+        self.local(moment).offset().local_minus_utc().into()
     }
 
     fn offset(self, moment: DateTime<Utc>) -> Option<FixedOffset> {

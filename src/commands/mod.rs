@@ -2,16 +2,18 @@
 //!
 //! No command but `authorize` writes the plugin's state or configuration, takes its lock or spends an
 //! access code. What they say goes to standard output, what goes wrong to standard error, nothing into the plugin's log.
+//! `watch` starts runs, and writes into the log as they do.
 
 mod authorize;
 mod check;
 mod download;
 mod dry_run;
 mod list;
-mod status;
+pub mod status;
 mod verify;
 mod versions;
 mod view;
+pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -35,8 +37,9 @@ use crate::state::{Fault, Memory};
 use crate::{secret, text};
 
 /// All commands, in the order in which `--help` names them.
-pub const ALL: [&Command; 8] = [
+pub const ALL: [&Command; 9] = [
     &dry_run::COMMAND,
+    &watch::COMMAND,
     &check::COMMAND,
     &status::COMMAND,
     &list::COMMAND,

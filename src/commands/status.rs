@@ -1,8 +1,10 @@
 //! `status`: what the plugin's own files tell, without asking anybody.
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{Call, Command, End, Failure, say, say_json};
+use crate::clock;
 use crate::findings::{Level, from};
 use crate::inspect::Verdict;
 use crate::plugin::config::{self, Settings};
@@ -20,11 +22,16 @@ run, last good run, what is in the mirror as far as runs have recorded it, and
 what is on hold.
 
 Usage: backup-sync-dropbox status [--root DIR] [--json]
+       backup-sync-dropbox status --healthy [--root DIR] [HOURS]
 
 It asks neither UISP nor Dropbox, changes nothing and answers at once; use it in
 scripts and for monitoring. What \"check\" finds wrong today it cannot see.
 
 Options:
+  --healthy   Print one line, and tell by the exit code whether all is well:
+              whether a run has found every backup in Dropbox within HOURS.
+              Default: two times from run to run of \"watch\" and a quarter of an
+              hour, or 26 hours where \"watch\" does not start the runs.
   --root DIR  The plugin's folder. Default: the current folder.
   --json      Print one JSON document: version, setup (needs_app_key,
               needs_code, has_code, authorized, legacy_token or unknown),
@@ -36,8 +43,8 @@ Options:
   --help      Print this text and exit.
 
 Exit codes:
-  0  The files could be read.
-  1  They could not; the message says why.
+  0  The files could be read; with --healthy: all was well.
+  1  They could not; the message says why. With --healthy: it was not.
   2  The command line is wrong.
 
 Example:
@@ -48,13 +55,82 @@ Example:
 pub const COMMAND: Command = Command {
     name: "status",
     help: HELP,
-    options: &["json"],
+    options: &["json", "healthy"],
     settings: &[],
-    operands: (0, 0),
+    operands: (0, 1),
     run,
 };
 
+/// By the default, a run of each day counts, with time for the run itself.
+const HEALTHY_FOR: TimeDelta = TimeDelta::hours(26);
+/// Beyond two times from run to run: runs begin a little later than planned, and take their time.
+const LATE_MAX: TimeDelta = TimeDelta::minutes(15);
+/// Longest time that can be asked for: a year.
+const HOURS_MAX: f64 = 8784.0;
+
+/// Looks whether the operand is a number of hours, and stands where it may.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(call: &Call) -> Result<(), String> {
+    hours(call).map(drop)
+}
+
+fn hours(call: &Call) -> Result<Option<TimeDelta>, String> {
+    let Some(operand) = call.operands.first() else {
+        return Ok(None);
+    };
+    let operand = operand.to_string_lossy();
+    if !call.has("healthy") {
+        return Err(format!("{operand:?} is for --healthy"));
+    }
+    match operand.parse::<f64>() {
+        Ok(hours) if (0.0..=HOURS_MAX).contains(&hours) => {
+            Ok(Some(TimeDelta::seconds((hours * 3600.0) as i64)))
+        }
+        _ => Err(format!(
+            "--healthy needs a number of hours, not {operand:?}"
+        )),
+    }
+}
+
+/// Whether all was well within the time, in a line.
+fn tell_health(call: &Call) -> Result<End, Failure> {
+    let record = call.record();
+    let of_watcher = || {
+        let seconds = i64::try_from(record.watched_every?).ok()?;
+        Some(TimeDelta::try_seconds(seconds)? * 2 + LATE_MAX)
+    };
+    let asked = hours(call).map_err(Failure::new)?;
+    let limit = asked.or_else(of_watcher).unwrap_or(HEALTHY_FOR);
+    let told = |time: TimeDelta| text::duration(time.to_std().unwrap_or_default());
+    let (is_healthy, how) = match record.well_at.map(|then| clock::now() - then) {
+        None => (false, "no run has found all well yet".to_owned()),
+        // A clock that was ahead then tells nothing.
+        Some(age) if age < -LATE_MAX => {
+            let how = "by this machine's clock, the last run that found all well is still to come";
+            (false, how.to_owned())
+        }
+        Some(age) => (
+            age <= limit,
+            format!(
+                "the last run that found all well ended {} ago, and {} may pass",
+                told(age),
+                told(limit)
+            ),
+        ),
+    };
+    say(&format!(
+        "{}: {how}",
+        if is_healthy { "Healthy" } else { "Not healthy" }
+    ))?;
+    Ok(if is_healthy { End::Well } else { End::Wrong })
+}
+
 fn run(call: &Call) -> Result<End, Failure> {
+    if call.has("healthy") {
+        return tell_health(call);
+    }
     let (settings, problems) = match config::inspect(&call.folder.config()) {
         Ok((settings, problems)) => (Some(settings), problems.iter().map(from::field).collect()),
         Err(error) => (None, from::configuration(&error)),

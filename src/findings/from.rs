@@ -25,7 +25,11 @@ pub fn configuration(error: &config::Error) -> Vec<Finding> {
 
 /// A field that cannot be used.
 pub fn field(problem: &config::Problem) -> Finding {
-    table::configuration_field(&problem.key, &problem.expected, &problem.found)
+    let (expected, found) = (&problem.expected, &problem.found);
+    match &problem.variable {
+        Some(variable) => table::environment_value(variable, expected, found),
+        None => table::configuration_field(&problem.key, expected, found),
+    }
 }
 
 /// A memory that cannot be read.

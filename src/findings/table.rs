@@ -115,6 +115,28 @@ findings! {
         means "Nothing is lost; the next run starts afresh"
         remedy "Please report this line: {text}, at {place}";
 
+    // ---- the watcher ----
+
+    Info watching(schedule: &str) "Watching: a run now, and then {schedule}";
+    Info watching_ends() "The watcher ends: it was asked to stop";
+    Info configuration_changed() "The configuration was changed: a run begins now";
+    Info next_run_carries_on(times: u32, most: u32)
+        "The next run begins at once and carries on ({times} of at most {most} times in a row)";
+    Error run_not_started()
+        "The watcher could not start a run"
+        means "It tries again at the next run's time"
+        remedy "See that the machine has memory and room for another process";
+    Error run_died(signal: i32)
+        "A run was ended by signal {signal}, without a word"
+        means "Nothing is lost; the next run carries on"
+        remedy "If nobody has done this on purpose, see whether the machine or the container has too little memory, or whether a disk or file server gives no answer";
+    Error cannot_watch()
+        "The watcher cannot wait for its next run"
+        remedy "See whether the machine is short of memory or open files, and start it again";
+    Error data_not_writable(folder: impl Display, user: u32, group: u32)
+        "The plugin's data folder {folder} cannot be written by user {user}, as whom the program runs"
+        remedy "Give it to that user, outside of a container by \"chown -R {user}:{group}\" and the folder that is mounted there, or run the program as the folder's owner";
+
     // ---- what is configured ----
 
     Error configuration_unreadable(file: &str)
@@ -127,6 +149,13 @@ findings! {
     Error configuration_field(key: &str, expected: &str, found: &str)
         "The configuration field \"{key}\" in data/config.json must be {expected}, but holds {found}"
         remedy "Correct it in the plugin's configuration form and save";
+    Error environment_value(variable: &str, expected: &str, found: &str)
+        "The environment variable {variable} must be {expected}, but holds {found}"
+        remedy "Correct it where the program or its container is started, and start it again";
+    Warning environment_counts(variables: &str)
+        "The environment says something else than data/config.json: {variables}"
+        means "The environment counts"
+        remedy "Remove one of the two, so that nobody is misled";
     Error environment_address(variable: &str)
         "The environment variable {variable} holds no usable address"
         remedy "Set it to an https URL (http only for this machine) or remove it";
@@ -148,7 +177,7 @@ findings! {
         "The address of UISP is not known, so no backup can be read"
         remedy "Save UISP's system settings once or reinstall the plugin to have the file written anew";
     Info folder_is_source(folder: impl Display)
-        "The folder {folder} is mirrored instead of UISP's backups, because data/config.json names it as \"backupDirectory\"";
+        "The folder {folder} is mirrored instead of UISP's backups, because it is configured as \"backupDirectory\"";
     Error own_folder(folder: impl Display)
         "The folder {folder}, which data/config.json names as \"backupDirectory\", contains this program's own folder, whose files must not be mirrored"
         remedy "Name another one, or move this program's folder out of it";

@@ -15,9 +15,10 @@ use std::io::{self, Read as _, Write};
 
 use crate::clock;
 use crate::findings::from;
+use crate::plugin::PluginFolder;
 use crate::plugin::config;
 use crate::plugin::lock::{self, Seen};
-use crate::plugin::{PluginFolder, log as plugin_log};
+use crate::plugin::log::{self as plugin_log, Echo};
 use crate::record::Record;
 use crate::run::orders::{self, Form, Refusal};
 use crate::text;
@@ -176,7 +177,7 @@ fn take_form(
         login: &editor.login,
         token: &sent.token,
     };
-    plugin_log::start(folder.log());
+    plugin_log::start(folder.log(), Echo::Terminal);
     match orders::carry_out(folder, &sent.order, &form) {
         Ok(()) => ("303 See Other", Ok(String::new())),
         Err(Refusal::Busy) => ("409 Conflict", view::busy()),

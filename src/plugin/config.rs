@@ -8,6 +8,7 @@ use url::Url;
 
 use super::HOST_FILE_BYTES_MAX;
 use super::atomic::Replacement;
+use super::environment::{self, Environment};
 use crate::age::{self, Recipients};
 use crate::retention::{self, KeepOlder};
 use crate::secret::Secret;
@@ -104,6 +105,8 @@ pub enum Error {
 pub struct Problem {
     /// The field.
     pub key: String,
+    /// The environment variable that the value is from, if it is from one.
+    pub variable: Option<String>,
     /// What it must be.
     pub expected: String,
     /// What it holds.
@@ -126,7 +129,23 @@ pub fn load(path: &Path) -> Result<Settings, Error> {
 /// # Errors
 /// If there is no such file, or nothing in it can be read.
 pub fn inspect(path: &Path) -> Result<(Settings, Vec<Problem>), Error> {
-    Ok(settings(read(path)?))
+    let mut values = read(path)?;
+    let mut of_environment = Environment::of(path);
+    of_environment.put_into(&mut values);
+    let (settings, mut problems) = settings(values);
+    for problem in &mut problems {
+        problem.variable = of_environment.variable(&problem.key);
+    }
+    of_environment.problems.append(&mut problems);
+    Ok((settings, of_environment.problems))
+}
+
+/// The variables of the environment that count although the file says something else.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn contradictions(path: &Path) -> Result<Vec<String>, Error> {
+    Ok(Environment::of(path).contradictions(&read(path)?))
 }
 
 /// What the values of the form mean, as far as they can be used, and every problem in them.
@@ -200,6 +219,9 @@ pub fn change(path: &Path, change: &Change<'_>) -> Result<(), Error> {
         let before = read(path)?;
         let mut values = before.clone();
         change.apply(&mut values);
+        if let Change::Authorized { spent_code, .. } | Change::ForgetCode { spent_code } = change {
+            environment::note_spent(path, spent_code, &mut values);
+        }
         let content = serde_json::to_vec(&values).map_err(|error| unwritable(error.into()))?;
         let replacement = Replacement::prepare(path, &content).map_err(unwritable)?;
         // Syncing takes time on a busy disk; the look and the rename do not.
@@ -327,6 +349,7 @@ impl Fields {
     fn wrong(&mut self, key: &str, expected: &str, found: &str) {
         self.problems.push(Problem {
             key: key.to_owned(),
+            variable: None,
             expected: expected.to_owned(),
             found: found.to_owned(),
         });

@@ -43,7 +43,7 @@ static ZONE: Mutex<Zone> = Mutex::new(Zone::UTC);
 ///
 /// `RUST_LOG` may raise the level of our own records. The HTTP and TLS libraries stay silent below
 /// WARN whatever it says: their details hold URLs, headers and bytes.
-pub fn start(path: PathBuf) {
+pub fn start(path: PathBuf, echo: Echo) {
     let mut builder = builder(LevelFilter::Info);
     builder.format(|buffer, record| {
         let zone = *ZONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -54,7 +54,7 @@ pub fn start(path: PathBuf) {
         lines: String::new(),
         written: Stopwatch::start(),
         bars: BTreeMap::new(),
-        echo: io::stderr().is_terminal(),
+        echo,
     });
     builder.target(env_logger::Target::Pipe(Box::new(Sink)));
     if builder.try_init().is_err() {
@@ -217,7 +217,16 @@ struct Progress {
     written: Stopwatch,
     /// By name of the transfer.
     bars: BTreeMap<String, ProgressBar>,
-    echo: bool,
+    echo: Echo,
+}
+
+/// Where lines go beside the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    /// To standard error, if somebody watches there.
+    Terminal,
+    /// To standard output, which somebody collects.
+    Output,
 }
 
 /// A transfer that goes on.
@@ -318,7 +327,7 @@ impl Progress {
     }
 }
 
-/// Writes to the log file, and to standard error where somebody watches or the file refuses.
+/// Writes to the log file, and to its [`Echo`] where somebody watches or the file refuses.
 struct Sink;
 
 impl Write for Sink {
@@ -329,19 +338,26 @@ impl Write for Sink {
             return Ok(bytes.len());
         };
         let written = progress.append(bytes);
-        if progress.echo || written.is_err() {
-            let mut stderr = Vec::new();
+        let is_watched = match progress.echo {
+            Echo::Terminal => io::stderr().is_terminal(),
+            Echo::Output => true,
+        };
+        if is_watched || written.is_err() {
+            let mut echo = Vec::new();
             if let Err(error) = written
                 && COMPLAINED.set(()).is_ok()
             {
                 let file = progress.path.display();
-                stderr = format!(
+                echo = format!(
                     "ERROR: The log {file} cannot be written ({error}). Its lines follow here. Check free disk space and the permissions of the plugin's data folder.\n"
                 ).into_bytes();
             }
-            stderr.extend_from_slice(bytes);
-            // Nothing is left to report a failure of standard error to.
-            let _ = progress_bar::above_bars(|| io::stderr().write_all(&stderr));
+            echo.extend_from_slice(bytes);
+            // Nothing is left to report a failure of it to.
+            let _ = progress_bar::above_bars(|| match progress.echo {
+                Echo::Terminal => io::stderr().write_all(&echo),
+                Echo::Output => io::stdout().write_all(&echo),
+            });
         }
         Ok(bytes.len())
     }

@@ -2,6 +2,7 @@
 
 pub mod atomic;
 pub mod config;
+pub mod environment;
 pub mod key;
 pub mod lock;
 pub mod log;
@@ -12,6 +13,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use own::{Access, Folder, NotOurs};
 
@@ -46,6 +48,17 @@ const FILES: [&str; 6] = [LOCK, LOG, CONFIG, STATE, RECORD, KEY];
 const TRANSFERS: &str = "transfers";
 /// How the names of the files in it end.
 pub const JOURNAL: &str = ".journal";
+
+/// The variable by which a watcher tells its runs that it is there, and how many seconds lie between them.
+pub const WATCHED: &str = "BACKUP_SYNC_WATCHED";
+/// The exit code by which a run asks its watcher to start the next one at once.
+pub const CARRY_ON: u8 = 3;
+
+/// The time between the runs of the watcher that has started this one, if one has.
+pub fn watched_every() -> Option<Duration> {
+    let seconds = std::env::var(WATCHED).ok()?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
 
 /// Something that stands where something of ours should be.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::plugin::config::{self, Change, Settings};
 use crate::plugin::key::Key;
 use crate::plugin::lock::{self, Lock};
 use crate::plugin::own::{self, Access};
-use crate::plugin::{PluginFolder, atomic, log as plugin_log};
+use crate::plugin::{self, PluginFolder, atomic, log as plugin_log};
 use crate::record::{Record, RunRecord};
 use crate::secret::Secret;
 use crate::setup::Authorized;
@@ -37,6 +37,8 @@ pub enum End {
     Done,
     /// Something failed; the log says what.
     Failed,
+    /// For a watcher: the next run is to begin at once.
+    CarriesOn,
 }
 
 /// Runs that the plugin itself asks for, one after another: a week of runs of an hour.
@@ -77,6 +79,7 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     }
 
     let settings = load_settings(folder, &findings);
+    tell_contradictions(folder, &mut record, &findings);
     let monitor = settings.as_ref().and_then(Monitor::new);
     monitor.iter().for_each(Monitor::tell_start);
     let started_at = clock::now();
@@ -91,12 +94,15 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
         }
         .carry_out()
     });
-    // Without UISP there is nobody to be asked.
+    let is_watched = plugin::watched_every().is_some();
+    let continued = state.memory.continuations;
+    // Without UISP and without a watcher there is nobody to be asked.
     if let Outcome::Mirrored(summary) = &outcome
-        && state.memory.origin.is_none()
+        && (state.memory.origin.is_none() || is_watched)
     {
+        let host = (!is_watched).then_some(folder);
         let continuations = &mut state.memory.continuations;
-        findings.extend(continue_later(folder, &stop, summary, continuations));
+        findings.extend(continue_later(host, &stop, summary, continuations));
     }
     if let Err(error) = state.save() {
         findings.add(table::memory_unwritable("Its old content is unchanged").because(&error));
@@ -105,6 +111,10 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
     if let Some(monitor) = &monitor {
         monitor.tell_end(is_well, &findings);
     }
+    if is_well {
+        record.well_at = Some(clock::now());
+    }
+    record.watched_every = plugin::watched_every().map(|every| every.as_secs());
     if !outcome.waits_for_setup() {
         record.add_run(RunRecord {
             is_well,
@@ -114,7 +124,10 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
             findings.add(table::record_unwritable().because(&error));
         }
     }
-    outcome.end(&findings, &stop)
+    match outcome.end(&findings, &stop) {
+        _ if is_watched && state.memory.continuations > continued => End::CarriesOn,
+        end => end,
+    }
 }
 
 /// Makes the data folder and takes the lock; `None` if another run holds it.
@@ -202,6 +215,16 @@ fn load_settings(folder: &PluginFolder, findings: &Findings) -> Option<Settings>
     findings.accept(settings.map_err(|error| from::configuration(&error)))
 }
 
+/// Tells once which variables of the environment count against the file.
+fn tell_contradictions(folder: &PluginFolder, record: &mut Record, findings: &Findings) {
+    // A file that cannot be read is told of elsewhere.
+    let found = config::contradictions(&folder.config()).unwrap_or_default();
+    if !found.is_empty() && found != record.contradictions {
+        findings.add(table::environment_counts(&found.join(", ")));
+    }
+    record.contradictions = found;
+}
+
 /// Takes secret keys of age out of the configuration. False if they stay: such a key may be in any field, and would be
 /// sent to whom that is for.
 fn remove_identities(folder: &PluginFolder, findings: &Findings) -> bool {
@@ -246,9 +269,9 @@ fn another_run(folder: &PluginFolder) -> Finding {
 }
 
 /// Asks the host to start the plugin again soon when the time limit has ended a run that made
-/// progress. The host does so when it finds the file.
+/// progress. The host does so when it finds the file; a watcher, which is no host, learns it by the exit code.
 fn continue_later(
-    folder: &PluginFolder,
+    host: Option<&PluginFolder>,
     stop: &Stop,
     summary: &Summary,
     continuations: &mut u32,
@@ -259,15 +282,16 @@ fn continue_later(
     }
     if summary.sent_bytes == 0 || *continuations >= CONTINUATIONS_MAX {
         *continuations = 0;
-        return Some(table::regular_run_carries_on());
+        return host.map(|_| table::regular_run_carries_on());
     }
-    Some(request_run(folder).map_or_else(
-        |finding| finding,
-        |()| {
-            *continuations += 1;
-            table::asked_to_carry_on(*continuations, CONTINUATIONS_MAX)
-        },
-    ))
+    if let Err(finding) = host.map_or(Ok(()), request_run) {
+        return Some(finding);
+    }
+    *continuations += 1;
+    Some(match host {
+        Some(_) => table::asked_to_carry_on(*continuations, CONTINUATIONS_MAX),
+        None => table::next_run_carries_on(*continuations, CONTINUATIONS_MAX),
+    })
 }
 
 /// Asks the host to start the plugin at once, which it does within about a minute.

@@ -61,10 +61,9 @@ impl Source for Directory {
         })
     }
 
-    /// The machine's timezone, else UTC.
     fn timezone(&self) -> Result<Zone, String> {
-        let name = iana_time_zone::get_timezone().unwrap_or_default();
-        Ok(name.parse().unwrap_or(Zone::UTC))
+        Zone::of_this_machine()
+            .map_err(|name| format!("there is no timezone {name:?}, which TZ names"))
     }
 
     /// Always begins at the start: the file is on this machine, and comparing what

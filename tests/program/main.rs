@@ -34,3 +34,4 @@ mod support;
 mod switches;
 mod terminal;
 mod truth;
+mod watch;

@@ -451,7 +451,8 @@ impl Ended {
     }
 }
 
-fn send_signal(process: u32, name: &str) {
+/// Sends a signal by its name.
+pub fn send_signal(process: u32, name: &str) {
     let mut kill = Command::new("kill");
     kill.args(["-s", name]).arg(process.to_string());
     assert!(kill.status().unwrap().success());

@@ -7,8 +7,9 @@ use serde_json::json;
 use super::{Everything, Told, generous, tell, tell_well};
 use crate::support::World;
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "run",
+    "watch",
     "check",
     "status",
     "list",
@@ -70,7 +71,7 @@ fn wrong_usage_ends_with_two_and_a_hint() {
     for (arguments, hint) in [
         (
             &["chekc"][..],
-            "there is no command \"chekc\", only run, check, status, list, verify, download, versions, authorize",
+            "there is no command \"chekc\", only run, watch, check, status, list, verify, download, versions, authorize",
         ),
         (&["check", "--deep"], "--deep"),
         (&["check", "x"], "x"),

@@ -16,7 +16,7 @@ use crate::support::{Ended, PATIENCE, World};
 const MIB: u64 = 1024 * 1024;
 
 /// Where Debian's libfaketime is, for programs with threads.
-fn faketime() -> String {
+pub fn faketime() -> String {
     let folders = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
     let mut places = folders
         .iter()

@@ -5,7 +5,7 @@
 //! strace and, for the clock, libfaketime; without root the tests of disk and permissions are left out.
 
 mod boundaries;
-mod clock;
+pub mod clock;
 mod disk;
 pub mod kill;
 mod permissions;
