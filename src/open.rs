@@ -28,7 +28,10 @@ pub fn source(
         if holds(directory, &folder.data()) {
             return Err(vec![table::own_folder(directory.display())]);
         }
-        return Ok(Arc::new(Directory::new(directory.clone())));
+        return Ok(Arc::new(Directory::new(
+            directory.clone(),
+            &settings.exclude,
+        )));
     }
     let base = ucrm::uisp_api_url(&folder.ucrm());
     let base = base.map_err(|error| table::no_uisp_address().because(&error));

@@ -46,6 +46,8 @@ pub struct Settings {
     pub inspect: bool,
     /// `backupDirectory`: a folder of backup files, mirrored instead of UISP's backups.
     pub backup_directory: Option<PathBuf>,
+    /// `exclude`: lines as in .gitignore, which say what of the folder is left out.
+    pub exclude: Vec<String>,
     /// `encryptTo`: whom everything is sealed to that is sent.
     pub encrypt_to: Option<Recipients>,
     /// `encryptionProof`: the word that the admin has read with the secret key.
@@ -171,6 +173,7 @@ pub fn settings(values: Map<String, Value>) -> (Settings, Vec<Problem>) {
         healthcheck_url: fields.web_address("healthcheckUrl"),
         inspect: fields.switch("inspect", true),
         backup_directory: fields.directory("backupDirectory"),
+        exclude: fields.patterns("exclude"),
         encrypt_to: fields.recipients("encryptTo"),
         encryption_proof: secret(fields.text("encryptionProof")),
     };
@@ -380,6 +383,27 @@ impl Fields {
         };
         let text = text.trim();
         (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// Lines, or a list of them.
+    fn patterns(&mut self, key: &str) -> Vec<String> {
+        let Some(Value::Array(list)) = self.values.get(key) else {
+            let lines = self.lines(key).unwrap_or_default();
+            return lines.lines().map(str::to_owned).collect();
+        };
+        let patterns: Vec<String> = list
+            .iter()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        if patterns.len() < list.len() {
+            self.wrong(
+                key,
+                "a list of patterns, each a text",
+                "something else in it",
+            );
+        }
+        patterns
     }
 
     /// Public keys of age.

@@ -25,6 +25,7 @@ pub const VARIABLES: &[(&str, &str)] = &[
     ("KEEP_DELETED_DAYS", "keepDeletedDays"),
     ("KEEP_OLDER", "keepOlder"),
     ("INSPECT", "inspect"),
+    ("EXCLUDE", "exclude"),
     ("AGE_RECIPIENTS", "encryptTo"),
     ("HEALTHCHECK_URL", "healthcheckUrl"),
     ("UPLOAD_LIMIT_MBPS", "uploadLimitMbps"),
@@ -121,6 +122,10 @@ impl Environment {
         let differs = |key: &str, value: &str| match values.get(key) {
             None | Some(Value::Null) => false,
             Some(Value::String(text)) => !text.trim().is_empty() && text.trim() != value,
+            Some(Value::Array(lines)) => {
+                let lines = lines.iter().filter_map(Value::as_str);
+                !lines.eq(value.lines())
+            }
             Some(other) => {
                 let text = other.to_string();
                 text != value

@@ -4,6 +4,7 @@
 //! the walk: every path is opened part by part. A file may change under its path, so each carries
 //! its [`Version`], and whatever is no longer the version that was listed is not read to its end.
 
+mod exclude;
 mod listing;
 mod origin;
 mod walk;
@@ -21,6 +22,7 @@ use super::{Error, Kind, Listing, Source, Stream};
 use crate::backup_id::{BackupId, Version};
 use crate::clock;
 use crate::zone::Zone;
+use exclude::Exclude;
 use listing::Places;
 use walk::{open_below, version};
 
@@ -28,15 +30,17 @@ use walk::{open_below, version};
 #[derive(Debug)]
 pub struct Directory {
     folder: PathBuf,
+    exclude: Exclude,
     /// The folder of the newest list, open, and where its files are.
     listed: Mutex<Option<(Arc<OwnedFd>, Places)>>,
 }
 
 impl Directory {
-    /// The files below `folder`.
-    pub fn new(folder: PathBuf) -> Self {
+    /// The files below `folder`, without those that the patterns leave out.
+    pub fn new(folder: PathBuf, exclude: &[String]) -> Self {
         Self {
             folder,
+            exclude: Exclude::new(exclude),
             listed: Mutex::default(),
         }
     }
@@ -50,7 +54,7 @@ impl Source for Directory {
     fn list(&self) -> Result<Listing, Error> {
         let (top, origin) =
             origin::open(&self.folder).map_err(|cause| unreadable(&self.folder, cause))?;
-        let walk = walk::walk(&top);
+        let walk = walk::walk(&top, &self.exclude);
         let tops = [self.folder.as_path(), origin.folder.as_path()];
         let (listing, places) = listing::listing(&walk, &tops, clock::now_for_files());
         let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);

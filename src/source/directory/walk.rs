@@ -10,6 +10,7 @@ use chrono::DateTime;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
 
+use super::exclude::Exclude;
 use crate::backup_id::Version;
 
 /// Folders within folders, at most.
@@ -90,8 +91,8 @@ pub enum Other {
 
 /// Walks until two walks in a row find the same paths: a file that is renamed during a walk may be
 /// missed under both of its names. Then tries whether each file can be opened.
-pub fn walk(top: &OwnedFd) -> Walk {
-    let mut walk = steady(|| Walk::once(top));
+pub fn walk(top: &OwnedFd, exclude: &Exclude) -> Walk {
+    let mut walk = steady(|| Walk::once(top, exclude));
     walk.try_files(top);
     walk
 }
@@ -121,12 +122,12 @@ fn steady(mut walk: impl FnMut() -> Walk) -> Walk {
 }
 
 impl Walk {
-    fn once(top: &OwnedFd) -> Self {
+    fn once(top: &OwnedFd, exclude: &Exclude) -> Self {
         let mut walk = Self::default();
         let mut folders = vec![PathBuf::new()];
         while let Some(folder) = folders.pop() {
             match open_below(top, &folder, OFlags::DIRECTORY) {
-                Ok(open) => walk.read(&open, &folder, &mut folders),
+                Ok(open) => walk.read(&open, &folder, exclude, &mut folders),
                 Err(cause) => walk.note_unreadable(folder, cause),
             }
         }
@@ -134,7 +135,13 @@ impl Walk {
     }
 
     /// Notes what is in an open folder; the folders in it go to `folders`.
-    fn read(&mut self, open: &OwnedFd, folder: &Path, folders: &mut Vec<PathBuf>) {
+    fn read(
+        &mut self,
+        open: &OwnedFd,
+        folder: &Path,
+        exclude: &Exclude,
+        folders: &mut Vec<PathBuf>,
+    ) {
         let numbers_last = numbers_last(open);
         let mut names = Vec::with_capacity(NAMES_BYTES);
         // Not the iterator that also the standard library has: it takes the answer that there is no such
@@ -158,7 +165,11 @@ impl Walk {
                     continue;
                 }
             };
-            let other = match FileType::from_raw_mode(stat.st_mode) {
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if exclude.has(&path, kind == FileType::Directory) {
+                continue;
+            }
+            let other = match kind {
                 FileType::RegularFile => {
                     let version = version(&stat, numbers_last);
                     self.files.insert(path.into_os_string(), version);
@@ -372,7 +383,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let deep: PathBuf = std::iter::repeat_n("d", DEPTH_MAX + 1).collect();
         fs::create_dir_all(folder.path().join(&deep)).unwrap();
-        let mut walk = Walk::once(&fs::File::open(folder.path()).unwrap().into());
+        let mut walk = Walk::once(
+            &fs::File::open(folder.path()).unwrap().into(),
+            &Exclude::default(),
+        );
         assert_eq!(walk.others[deep.as_os_str()], Other::TooDeep);
         assert_eq!(walk.problem, None);
         walk.note_unreadable(PathBuf::new(), Errno::IO);
@@ -420,7 +434,7 @@ mod tests {
         symlink("sub", path("link")).unwrap();
         let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
         let top = fs::File::open(folder.path()).unwrap().into();
-        let walk = walk(&top);
+        let walk = walk(&top, &Exclude::default());
         let keys = |walk: &Walk| walk.files.keys().cloned().collect::<Vec<_>>();
         assert_eq!(keys(&walk), ["sub/below/file"]);
         assert!(walk.folders.iter().eq(["", "sub", "sub/below"]));

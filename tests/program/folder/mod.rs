@@ -6,6 +6,7 @@ mod deletions;
 mod doubt;
 mod dsmr_reader;
 mod environment;
+mod exclude;
 mod mirroring;
 mod names;
 mod origin;

@@ -27,6 +27,9 @@ const LICENCE_FILES: [&str; 6] = [
 /// What the toolchain links into every program; no crate of ours, so Cargo does not name it.
 const RUNTIME: &str = include_str!("licences/runtime.md");
 
+/// Texts of crates whose packages lack them, from their repositories.
+const LACKING: [(&str, &str); 1] = [("fast-glob", include_str!("licences/fast-glob.txt"))];
+
 /// A crate that the build of the program, its macros or its tests needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Crate {
@@ -66,6 +69,10 @@ impl Crate {
         let is_mit = |name: &String| name.to_uppercase().contains("MIT");
         if allows(&self.licence, &|id| id == "MIT")? && names.iter().any(is_mit) {
             names.retain(|name| is_mit(name) || name.to_uppercase().starts_with("NOTICE"));
+        }
+        let lacking = LACKING.iter().find(|(name, _)| *name == self.name);
+        if let (true, Some((_, text))) = (names.is_empty(), lacking) {
+            return Ok(vec![plain(text)]);
         }
         ensure!(!names.is_empty(), "{} brings no licence text", self.label());
         names
