@@ -226,6 +226,7 @@ impl<'a> Coordinator<'a> {
                 job,
                 digested,
                 inside,
+                was_sent_before,
                 ..
             } = ready;
             match result {
@@ -243,7 +244,10 @@ impl<'a> Coordinator<'a> {
                         false => self.observer.settled(job, fate),
                     }
                 }
-                Err(error) => self.fail(job, error),
+                Err(error) => {
+                    self.note_room(&error, was_sent_before);
+                    self.fail(job, error);
+                }
             }
         }
         self.observer.batch_settled();
@@ -265,6 +269,20 @@ impl<'a> Coordinator<'a> {
             let sessions = self.ready.drain(..batch).collect();
             self.committing = true;
             self.pass.queue.push_first(Work::Commit(sessions));
+        }
+    }
+
+    /// After one that found no room only shorter ones are tried. Where nobody may know how much room there is, they are
+    /// half as long at most, so that little is sent in vain. The next run tries the others: it learns without sending
+    /// anything that there is no room for this one.
+    fn note_room(&self, error: &Error, was_sent_before: bool) {
+        if let Error::NoSpace { needed, free, .. } = *error {
+            let room = match free {
+                Some(free) => free,
+                None if was_sent_before => needed.saturating_sub(1),
+                None => needed / 2,
+            };
+            self.pass.room.fetch_min(room, Ordering::Relaxed);
         }
     }
 

@@ -81,12 +81,17 @@ impl Pass<'_> {
             journal,
         });
         if let Some((digested, inside)) = unfinished.complete {
+            if !self.may_have_room(Some(digested.bytes)) {
+                tell(News::NotBegun);
+                return Ok(());
+            }
             table::sent_before(name).log();
             tell(News::Ready(ReadySession {
                 job,
                 session,
                 digested,
                 inside,
+                was_sent_before: true,
             }));
             return Ok(());
         }
@@ -101,6 +106,10 @@ impl Pass<'_> {
         }
         let held = text::bytes(held_bytes(&known));
         let mut reader = BackupReader::resume(&sealing, backup, self.stop, in_a_row)?;
+        if !self.may_have_room(reader.length()) {
+            tell(News::NotBegun);
+            return Ok(());
+        }
         table::carried_on(name, &held).log();
         self.send_blocks(
             job,
@@ -126,6 +135,10 @@ impl Pass<'_> {
         let seal = self.recipients.map(Seal::new).transpose()?;
         let sealing = Sealing::new(self.source, seal, self.inspection(job, tell))?;
         let mut reader = BackupReader::open(&sealing, backup, self.stop)?;
+        if !self.may_have_room(reader.length()) {
+            tell(News::NotBegun);
+            return Ok(());
+        }
         let mut first = Vec::new();
         while first.len() <= SMALL_BLOCKS
             && let Some(block) = self.next_block(&mut reader)?
@@ -224,6 +237,7 @@ impl Pass<'_> {
             session,
             digested: reader.digested(),
             inside: sealing.inside(),
+            was_sent_before: false,
         };
         let close = Box::new(Work::Close { ready, tail });
         tell(News::Read { blocks, close });

@@ -55,6 +55,8 @@ pub struct ReadySession {
     pub digested: Digested,
     /// What is inside of that, if it is sealed.
     pub inside: Option<Inside>,
+    /// An earlier run has sent it.
+    pub was_sent_before: bool,
 }
 
 /// One thing to do for a lane.
@@ -133,6 +135,7 @@ impl Pass<'_> {
                         session: Arc::new(Session { id, journal }),
                         digested,
                         inside,
+                        was_sent_before: false,
                     })
                 });
                 (job, ready)

@@ -25,7 +25,7 @@ mod sealing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -147,7 +147,6 @@ impl Error {
     /// Whether no other upload of this run can succeed.
     fn ends_all_uploads(&self) -> bool {
         match self {
-            Self::NoSpace { .. } => true,
             Self::Dropbox(error) => error.ends_all_uploads(),
             Self::Source(source::Error::Unauthorized { .. } | source::Error::Stopped(_)) => true,
             _ => false,
@@ -311,11 +310,19 @@ struct Pass<'a> {
     budget: Arc<Budget>,
     /// Nothing more can be stored.
     pointless: &'a AtomicBool,
+    /// What is longer finds no room, as far as is known.
+    room: &'a AtomicU64,
     /// By job, the version that this run itself has left in the file's place.
     left_there: &'a Mutex<BTreeMap<usize, String>>,
 }
 
 impl Pass<'_> {
+    /// Whether there may be room for so many bytes. Where none was found, what has no known length is not tried.
+    fn may_have_room(&self, length: Option<u64>) -> bool {
+        let room = self.room.load(Ordering::Relaxed);
+        room == u64::MAX || length.is_some_and(|length| length <= room)
+    }
+
     /// Sends the jobs that are `due`.
     fn send(
         &self,
@@ -387,6 +394,7 @@ pub fn send(way: &Way<'_>, jobs: &[Job], observer: &mut dyn Observer) -> u64 {
         inspects,
     } = *way;
     let pointless = AtomicBool::new(false);
+    let room = AtomicU64::new(u64::MAX);
     let left_there = Mutex::default();
     let mut due: BTreeSet<usize> = (0..jobs.len()).collect();
     let mut sent = 0;
@@ -403,6 +411,7 @@ pub fn send(way: &Way<'_>, jobs: &[Job], observer: &mut dyn Observer) -> u64 {
             inspecting: inspects.then_some(inspecting),
             budget: Budget::new(BUDGET_BYTES),
             pointless: &pointless,
+            room: &room,
             left_there: &left_there,
         };
         let ended = pass.send(&due, lanes, restarts_left > 0, told, observer);

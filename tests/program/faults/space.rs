@@ -5,7 +5,7 @@ use sandbox::uisp::Backup;
 use serde_json::json;
 
 use super::*;
-use crate::support::PATIENCE;
+use crate::support::{Ended, PATIENCE};
 
 /// A world of three mirrored megabytes, in which a fourth does not fit any more.
 fn full_world(size: u64) -> World {
@@ -191,21 +191,58 @@ fn what_was_not_begun_for_want_of_room_has_its_turn_when_there_is_some() {
     world.add_backups(4, 43, 10_000);
     world.dropbox.set_quota(3 * MIB + 5_000, 0);
     // Most of them are not there to be read before the first ones have met the end of the room.
+    let ended = run_held_until_refused(&world, 40);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    ended.assert_line(&["Finished: 40 uploaded"]);
+    world.assert_mirrored();
+}
+
+/// Starts a run that reads a numbered backup only when Dropbox has refused another one for want of room.
+fn run_held_until_refused(world: &World, number: u32) -> Ended {
     let gate = Gate::new();
     let hold = Action::Hold(gate.clone());
-    world.uisp.inject(On::next(&download_route(40)), hold);
+    world.uisp.inject(On::next(&download_route(number)), hold);
+    let before = world.count(FINISH);
     let run = world.start_as(&mut world.command());
     let traffic = world.dropbox.traffic();
-    let is_refused = |e: &Exchange| e.route == FINISH && e.status.is_some();
-    assert!(traffic.wait_for(PATIENCE, |log| log.iter().any(is_refused)));
+    let is_refused = |e: &&Exchange| e.route == FINISH && e.status.is_some();
+    let refused = |log: &[Exchange]| log.iter().filter(is_refused).count() > before;
+    assert!(traffic.wait_for(PATIENCE, refused));
     gate.open();
-    assert_eq!(run.wait(), Some(0), "{}", world.log());
-    assert!(
-        world.log().contains("Finished: 40 uploaded"),
-        "{}",
-        world.log()
-    );
-    world.assert_mirrored();
+    let code = run.wait();
+    Ended {
+        code,
+        log: world.log(),
+    }
+}
+
+#[test]
+fn what_finds_no_room_does_not_hide_what_is_small_enough() {
+    for knows in [false, true] {
+        let world = full_world(MIB);
+        if knows {
+            world.dropbox.set_app_scopes(&[
+                "files.metadata.read",
+                "files.content.write",
+                "account_info.read",
+            ]);
+            let token = world.dropbox.issue_refresh_token();
+            world.configure(json!({"dropboxRefreshToken": token}));
+        }
+        // Half a megabyte is free.
+        world.add_backups(20, 20, 2 * MIB);
+        world.add_backups(10, 19, 10_000);
+        world.add_backups(9, 9, 3 * MIB);
+        let ended = run_held_until_refused(&world, 19);
+        assert_eq!(ended.code, Some(1), "{}", ended.log);
+        ended.assert_line(&["ERROR: ", &name_of(20), "Dropbox is full"]);
+        for number in 10..20 {
+            assert!(file_of(&world, number).is_some(), "{number}: {}", ended.log);
+        }
+        // What is as long is not even sent.
+        ended.assert_line(&["10 uploaded", "1 left for the next run", "1 failed"]);
+        assert!(world.dropbox.traffic().body_bytes(START) < 3 * MIB);
+    }
 }
 
 #[test]
