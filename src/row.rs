@@ -116,6 +116,8 @@ pub enum Reason {
     Older(Kept),
     /// It was made at a time that is still to come, so that nobody knows which period it is of.
     MadeInFuture,
+    /// It is the newest complete archive, and what came after it is suspect.
+    LastComplete,
     /// Rule 8: it waits for the admin's word.
     OnHold,
     /// It is not sealed, and a sealed one that was verified is not there yet.
@@ -213,6 +215,7 @@ impl Decision {
                     format!("its backup is gone; it stays until {}", time(until))
                 }
                 Reason::Older(kept) => kept.to_string(),
+                Reason::LastComplete => "it is the newest complete one; what came after it is suspect".into(),
                 Reason::MadeInFuture => "it was made at a time that is still to come".into(),
                 Reason::NotSealedYet => "it is not encrypted; it stays until an encrypted copy is verified".into(),
                 Reason::KeyNotProved => {
@@ -258,6 +261,7 @@ impl Reason {
             Self::RetainedUntil(_) => "retained",
             Self::Older(_) => "older",
             Self::MadeInFuture => "made_in_future",
+            Self::LastComplete => "last_complete",
             Self::OnHold => "on_hold",
             Self::NotSealedYet => "not_encrypted_yet",
             Self::KeyNotProved => "key_not_proved",
@@ -369,6 +373,7 @@ mod tests {
             Reason::RetainedUntil(time()),
             Reason::Older(kept()),
             Reason::MadeInFuture,
+            Reason::LastComplete,
             Reason::OnHold,
             Reason::NotSealedYet,
             Reason::KeyNotProved,

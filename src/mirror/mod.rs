@@ -207,6 +207,10 @@ impl Mirror<'_> {
 
     fn job(&self, index: usize) -> Option<Job> {
         let row = &self.plan.rows[index];
+        let is_outdated = matches!(
+            row.decision,
+            Decision::Replace(Provenance::Outdated) | Decision::Compare(Provenance::Outdated)
+        );
         Some(Job {
             backup: row.backup.clone()?,
             name: row.name.clone(),
@@ -215,6 +219,9 @@ impl Mirror<'_> {
                 .file
                 .as_ref()
                 .map_or(WriteMode::Add, |file| WriteMode::Update(file.rev.clone())),
+            replaces_complete: is_outdated
+                && row.inspected == Verdict::Complete
+                && !self.retains_replaced(),
         })
     }
 
@@ -245,7 +252,7 @@ impl Mirror<'_> {
     /// Sends the backups of these rows. Those that found no space, and those not begun because of it, go
     /// to `short_of_space` where it is given.
     fn send_once(&mut self, rows: &[usize], mut short_of_space: Option<&mut Short>) {
-        let ready = |row: &usize| self.sets_aside(*row, short_of_space.as_deref_mut());
+        let ready = |row: &usize| self.sets_aside(*row, false, short_of_space.as_deref_mut());
         let rows: Vec<usize> = rows.iter().copied().filter(ready).collect();
         let (rows, jobs): (Vec<usize>, Vec<Job>) = rows
             .iter()
@@ -327,9 +334,15 @@ impl Mirror<'_> {
     }
 
     /// Sets the file of this row aside under a name of its own before another one takes its place, unless this
-    /// installation stored it, replaced copies do not stay, and what takes its place can be opened. Returns whether it
-    /// may be replaced. One for whose second copy there is no space goes to `short_of_space` where it is given.
-    fn sets_aside(&mut self, index: usize, short_of_space: Option<&mut Short>) -> bool {
+    /// installation stored it, replaced copies do not stay, and what takes its place can be opened and is not suspect.
+    /// Returns whether it may be replaced. One for whose second copy there is no space goes to `short_of_space` where it
+    /// is given.
+    fn sets_aside(
+        &mut self,
+        index: usize,
+        is_last_complete: bool,
+        short_of_space: Option<&mut Short>,
+    ) -> bool {
         let row = &self.plan.rows[index];
         let (Some(file), Decision::Replace(provenance) | Decision::Compare(provenance)) =
             (&row.file, row.decision)
@@ -343,8 +356,8 @@ impl Mirror<'_> {
         let is_own = provenance == Provenance::Outdated;
         let is_for_others = row.sealed.is_some_and(|sealed| sealed.is_to_others);
         let may_be_the_last = is_for_others && !self.is_key_proved();
-        let retains = self.keep_replaced_days > 0 || self.keeps_older;
-        if is_own && !retains && !may_be_the_last {
+        let may_be_the_last = may_be_the_last || is_last_complete;
+        if is_own && !self.retains_replaced() && !may_be_the_last {
             return true;
         }
         // Set aside by an earlier run, which did not come to the replacement. What another machine retains for a
@@ -372,7 +385,7 @@ impl Mirror<'_> {
             is_own && *why == Aside::Replaced && *machine == self.machine
         });
         if let Some(&(aside, ..)) = own {
-            self.retain(aside, index);
+            self.retain(aside, index, is_last_complete);
             return true;
         }
         let why = if is_own {
@@ -390,7 +403,7 @@ impl Mirror<'_> {
                 self.findings.add(table::set_aside(&name, &aside));
                 self.note_aside(aside, copy);
                 if is_own {
-                    self.retain(self.plan.rows.len() - 1, index);
+                    self.retain(self.plan.rows.len() - 1, index, is_last_complete);
                 }
                 true
             }
@@ -413,6 +426,11 @@ impl Mirror<'_> {
                 false
             }
         }
+    }
+
+    /// Whether replaced copies of our own stay for some time.
+    fn retains_replaced(&self) -> bool {
+        self.keep_replaced_days > 0 || self.keeps_older
     }
 
     /// Whether it was shown that what is sealed now can be opened.
@@ -451,7 +469,8 @@ impl Mirror<'_> {
     }
 
     /// A replaced copy of our own is like one whose backup has gone now: it stays for the days configured.
-    fn retain(&mut self, aside: usize, original: usize) {
+    fn retain(&mut self, aside: usize, original: usize, is_last_complete: bool) {
+        let inspected = self.plan.rows[original].inspected;
         let row = &self.plan.rows[aside];
         let memory = &mut self.state.memory;
         if let (Some(id), Some(file)) = (row.id.clone(), &row.file)
@@ -479,13 +498,18 @@ impl Mirror<'_> {
                 verified_at: clock::now(),
                 version: original.and_then(|original| original.version),
                 inside: None,
-                inspected: original.map_or(Verdict::NotChecked, |original| original.inspected),
+                inspected,
                 is_being_deleted: false,
             };
             memory.mirrored.insert(id, mirrored);
         }
         let until = retained_until(self.plan.made_at, self.keep_replaced_days);
-        self.plan.rows[aside].decision = Decision::Keep(Reason::RetainedUntil(until));
+        let row = &mut self.plan.rows[aside];
+        row.inspected = inspected;
+        row.decision = Decision::Keep(match is_last_complete {
+            true => Reason::LastComplete,
+            false => Reason::RetainedUntil(until),
+        });
     }
 
     /// What is in the way of a backup: files at a path above or below its own, and a folder at it.
@@ -896,6 +920,10 @@ struct Sending<'m, 'w, 'a> {
 }
 
 impl Observer for Sending<'_, '_, '_> {
+    fn keeps_complete(&mut self, index: usize) -> bool {
+        self.mirror.sets_aside(self.rows[index], true, None)
+    }
+
     fn settled(&mut self, index: usize, fate: Fate) {
         let (row, job) = (self.rows[index], &self.jobs[index]);
         let finding = match fate {

@@ -120,8 +120,8 @@ pub fn set_aside_by<'a>(name: &'a str, original: &str) -> Option<(Aside, &'a str
         .map(|(_, machine)| (aside, machine))
 }
 
-/// The path of what was set aside under this one, without the machine and the time; other paths as they are.
-fn original(path: &str) -> Option<String> {
+/// The path of what was set aside under this one, if something was.
+pub fn original(path: &str) -> Option<String> {
     let marks = [Aside::Replaced, Aside::Unknown].map(Aside::word);
     let (stem, rest) = marks.iter().find_map(|mark| path.split_once(mark))?;
     let (_, ending) = rest.rsplit_once(')')?;

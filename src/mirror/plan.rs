@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::names::Naming;
+use super::names::{self, Naming};
 use crate::age::ENDING;
 use crate::backup_id::BackupId;
 use crate::dropbox::files::{FileMetadata, ListedFile};
@@ -91,6 +91,15 @@ pub struct Plan {
     pub unfit: Option<Unfit>,
     /// The time of the mirror folder's listing, by Dropbox's clock.
     pub made_at: DateTime<Utc>,
+    /// What the newest complete archives that are about to go depend on.
+    successions: Vec<Succession>,
+}
+
+/// A complete archive that is about to go, and what came after it: it stays if one of these is suspect and none is complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Succession {
+    name: String,
+    successors: BTreeSet<BackupId>,
 }
 
 /// Why nothing may be deleted on the word of a list.
@@ -195,6 +204,8 @@ impl Plan {
         let agreed = plan.on_hold.iter();
         let agreed = agreed.filter(|id| world.confirm_cleanup || world.agreed.contains(id));
         plan.agreed = agreed.cloned().collect();
+        plan.successions = successions(world, &plan.rows);
+        plan.keep_last_complete();
         plan.hold_back();
         // As long as the rows; what orders them needs as much again.
         drop(managed);
@@ -255,6 +266,28 @@ impl Plan {
             Decision::Keep(Reason::RetainedUntil(until))
         } else {
             Decision::Delete { missing_since }
+        }
+    }
+
+    /// As long as what came after it is suspect, the newest complete archive stays.
+    fn keep_last_complete(&mut self) {
+        let found = |verdict: fn(Verdict) -> bool| -> BTreeSet<BackupId> {
+            let rows = self.rows.iter().filter(|row| row.file.is_some());
+            let rows = rows.filter(|row| verdict(row.inspected));
+            rows.filter_map(|row| row.id.clone()).collect()
+        };
+        let complete = found(|verdict| verdict == Verdict::Complete);
+        let suspect = found(|verdict| verdict.flaw().is_some());
+        let successions = self.successions.iter().filter(|succession| {
+            let successors = &succession.successors;
+            successors.is_disjoint(&complete) && !successors.is_disjoint(&suspect)
+        });
+        let staying: BTreeSet<&str> = successions.map(|one| one.name.as_str()).collect();
+        for row in &mut self.rows {
+            let is_due = matches!(row.decision, Decision::Delete { .. });
+            if is_due && staying.contains(row.name.as_str()) {
+                row.decision = Decision::Keep(Reason::LastComplete);
+            }
         }
     }
 
@@ -324,6 +357,7 @@ impl Plan {
                 row.decision = Decision::Keep(Reason::Awaited);
             }
         }
+        self.keep_last_complete();
         let held_before = self.on_hold.len();
         self.hold_back();
         self.on_hold.len() > held_before
@@ -605,6 +639,61 @@ fn older(world: &World<'_>, managed: &Managed<'_>, listed: &[Row]) -> BTreeMap<B
     let in_future = gone.iter().filter(|(_, time)| *time > world.now);
     let in_future = in_future.map(|(id, _)| ((*id).clone(), Reason::MadeInFuture));
     kept.chain(in_future).collect()
+}
+
+/// What decides whether complete archives that are about to go are the newest ones: in each series of backups all that
+/// were made later, and of a copy that was set aside what has taken its place.
+fn successions(world: &World<'_>, rows: &[Row]) -> Vec<Succession> {
+    let goes = |row: &Row| {
+        let is_due = matches!(row.decision, Decision::Delete { .. });
+        is_due && row.inspected == Verdict::Complete
+    };
+    if !rows.iter().any(goes) {
+        return Vec::new();
+    }
+    let made_at = |row: &Row| {
+        let (id, file) = (row.id.as_ref()?, row.file.as_ref());
+        let known = world.record(id, row.sealed.is_some());
+        let version = row.backup.as_ref().map(|backup| backup.created_at);
+        let version = version.or(known.and_then(|known| Some(known.version?.modified_at)));
+        let seen = world.seen.get(id).and_then(|seen| seen.created_at);
+        let remembered = version.or(seen);
+        remembered.or_else(|| {
+            file?
+                .client_modified
+                .or_else(|| world.naming.time_in(&row.name))
+        })
+    };
+    let mut series: BTreeMap<String, Vec<(DateTime<Utc>, &Row)>> = BTreeMap::new();
+    let mut successions = Vec::new();
+    for row in rows {
+        let (Some(id), Some(made_at)) = (&row.id, made_at(row)) else {
+            continue;
+        };
+        let series = series.entry(world.naming.series(id)).or_default();
+        series.push((made_at, row));
+        let original = names::original(id.key()).and_then(|path| BackupId::of_path(&path).ok());
+        if let Some(original) = original.filter(|_| goes(row)) {
+            successions.push(Succession {
+                name: row.name.clone(),
+                successors: BTreeSet::from([original]),
+            });
+        }
+    }
+    for backups in series.into_values() {
+        let complete = backups.iter().filter(|(_, row)| {
+            row.file.is_some() && row.inspected == Verdict::Complete && !row.is_beside
+        });
+        let newest = complete.max_by_key(|(made_at, _)| *made_at);
+        if let Some((newest, row)) = newest.filter(|(_, row)| goes(row)) {
+            let later = backups.iter().filter(|(made_at, _)| made_at > newest);
+            successions.push(Succession {
+                name: row.name.clone(),
+                successors: later.filter_map(|(_, row)| row.id.clone()).collect(),
+            });
+        }
+    }
+    successions
 }
 
 /// The row of a backup that is listed, and those of further files that hold it.

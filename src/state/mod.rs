@@ -167,13 +167,20 @@ pub fn known<'a>(
 impl Mirrored {
     /// Length and hash of the backup.
     pub fn of_backup(&self) -> Digested {
-        let (bytes, content_hash) = match &self.inside {
-            Some(inside) => (inside.bytes, inside.content_hash),
-            None => (self.bytes, self.content_hash),
+        let itself = Digested {
+            bytes: self.bytes,
+            content_hash: self.content_hash,
         };
+        self.inside.as_ref().map_or(itself, Inside::digested)
+    }
+}
+
+impl Inside {
+    /// Length and hash of the backup.
+    pub fn digested(&self) -> Digested {
         Digested {
-            bytes,
-            content_hash,
+            bytes: self.bytes,
+            content_hash: self.content_hash,
         }
     }
 }

@@ -13,6 +13,7 @@ mod architecture;
 mod corpus;
 mod docs;
 mod inspect;
+mod last_complete;
 mod licences;
 mod manual;
 mod model;

@@ -30,6 +30,8 @@ struct JobProgress {
     /// The inspector looks at it and has not told its verdict yet.
     is_inspected: bool,
     verdict: Verdict,
+    /// What can be committed once the verdict is there.
+    held: Option<Box<ReadySession>>,
     /// Set for a large backup. Few of many are large, and not at the same time.
     large: Option<Box<LargeProgress>>,
 }
@@ -184,6 +186,9 @@ impl<'a> Coordinator<'a> {
             News::Inspected(verdict) => {
                 progress.is_inspected = false;
                 progress.verdict = verdict;
+                if let Some(ready) = progress.held.take() {
+                    self.note_ready(*ready);
+                }
             }
             News::Large { held, length } => {
                 progress.large = Some(Box::new(LargeProgress {
@@ -210,13 +215,29 @@ impl<'a> Coordinator<'a> {
                 if progress.large.is_none() {
                     self.ended.sent += ready.digested.bytes;
                 }
-                if self.ready.is_empty() {
-                    self.ready_since = Stopwatch::start();
+                // A suspect one must not take the place of a complete one unnoticed.
+                match progress.is_inspected && self.pass.jobs[job].replaces_complete {
+                    true => progress.held = Some(Box::new(ready)),
+                    false => self.note_ready(ready),
                 }
-                self.ready.push(ready);
             }
             News::Failed(error) => self.fail(job, error),
         }
+    }
+
+    /// A session can be committed.
+    fn note_ready(&mut self, ready: ReadySession) {
+        let progress = self.open.get(&ready.job);
+        let is_suspect = progress.is_some_and(|progress| progress.verdict.flaw().is_some());
+        let endangers = is_suspect && self.pass.jobs[ready.job].replaces_complete;
+        if endangers && !self.observer.keeps_complete(ready.job) {
+            self.open.remove(&ready.job);
+            return;
+        }
+        if self.ready.is_empty() {
+            self.ready_since = Stopwatch::start();
+        }
+        self.ready.push(ready);
     }
 
     fn note_committed(&mut self, results: Vec<(ReadySession, Result<FileMetadata, Error>)>) {

@@ -6,13 +6,14 @@ use std::sync::atomic::Ordering;
 
 use super::inspecting::Inspection;
 use super::lane::{Block, ReadySession, Session, Work};
-use super::reader::BackupReader;
+use super::reader::{BackupReader, digest};
 use super::sealing::Sealing;
 use super::{Error, Event, Job, LEASE_BYTES_MIN, News, Pass, SMALL_BLOCKS};
 use crate::age::{Recipients, Seal};
-use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash};
+use crate::dropbox::content_hash::{BLOCK_BYTES, BlockHash, Digested};
 use crate::findings::table;
 use crate::source;
+use crate::state::Inside;
 use crate::state::journal::{Journal, Sent, Unfinished};
 use crate::text;
 
@@ -86,6 +87,13 @@ impl Pass<'_> {
                 return Ok(());
             }
             table::sent_before(name).log();
+            if self.jobs[job].replaces_complete {
+                self.look_again(
+                    job,
+                    inside.as_ref().map_or(digested, Inside::digested),
+                    tell,
+                )?;
+            }
             tell(News::Ready(ReadySession {
                 job,
                 session,
@@ -99,7 +107,9 @@ impl Pass<'_> {
         let sealing = Sealing::new(self.source, unfinished.seal, inspection)?;
         let known = unfinished.blocks;
         let mut in_a_row: Vec<BlockHash> = Vec::new();
-        if sealing.seal().is_none() {
+        // Before it takes the place of a complete archive it is looked at, from its start.
+        let is_looked_at = self.inspecting.is_some() && self.jobs[job].replaces_complete;
+        if sealing.seal().is_none() && !is_looked_at {
             in_a_row.extend((0..).map_while(|index| known.get(&index).map(|sent| sent.hash)));
             // The last one is read again: it tells whether the backup is still the same.
             in_a_row.pop();
@@ -126,7 +136,20 @@ impl Pass<'_> {
     fn inspection(&self, job: usize, tell: &dyn Fn(News)) -> Option<Inspection> {
         let inspecting = self.inspecting.as_ref()?;
         tell(News::Inspecting);
-        Some(inspecting.begin(job))
+        Some(inspecting.begin(job, self.jobs[job].replaces_complete))
+    }
+
+    /// Has a backup looked at that an earlier run has sent: it is about to take the place of a complete archive.
+    fn look_again(&self, job: usize, sent: Digested, tell: &dyn Fn(News)) -> Result<(), Error> {
+        let Some(inspection) = self.inspection(job, tell) else {
+            return Ok(());
+        };
+        let source = Sealing::new(self.source, None, Some(inspection))?;
+        if digest(&source, &self.jobs[job].backup, self.stop)? != sent {
+            return Err(source::Error::OtherContent.into());
+        }
+        source.end_inspection();
+        Ok(())
     }
 
     fn send_whole(&self, job: usize, tell: &dyn Fn(News)) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //!
 //! Nothing waits for it while content is read. It gets copies, under a budget as large as that of the line: whatever was
 //! read ahead of the line fits into it, so when it is full, the inspector is slower than the line, and the backup
-//! is not checked.
+//! is not checked. Only what is about to take the place of a complete archive is read no faster than it is looked at.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,8 +46,8 @@ impl Inspecting {
         (Self { tell, budget }, told)
     }
 
-    /// Begins with a job's upload.
-    pub fn begin(&self, job: usize) -> Inspection {
+    /// Begins with a job's upload; its reader may have to wait.
+    pub fn begin(&self, job: usize, may_wait: bool) -> Inspection {
         let is_settled = Arc::<AtomicBool>::default();
         // Where the inspector has ended, nobody waits for a verdict.
         let _ = self.tell.send(Told::Begun(job, Arc::clone(&is_settled)));
@@ -57,6 +57,7 @@ impl Inspecting {
             position: 0,
             piece: Vec::new(),
             is_settled,
+            may_wait,
             is_given_up: false,
         };
         Inspection {
@@ -114,6 +115,8 @@ struct Reading {
     piece: Vec<u8>,
     /// The verdict is there already.
     is_settled: Arc<AtomicBool>,
+    /// It is judged in any case, also if that takes longer than reading it.
+    may_wait: bool,
     is_given_up: bool,
 }
 
@@ -173,7 +176,11 @@ impl Reading {
         if piece.is_empty() || self.is_given_up {
             return;
         }
-        match self.budget.try_take(piece.len()) {
+        let lease = match self.may_wait {
+            true => Some(self.budget.take(piece.len())),
+            false => self.budget.try_take(piece.len()),
+        };
+        match lease {
             Some(lease) => {
                 let _ = self.tell.send(Told::Content(piece, lease));
             }

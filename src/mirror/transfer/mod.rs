@@ -86,6 +86,8 @@ pub struct Job {
     pub path: String,
     /// What may be replaced there.
     pub mode: WriteMode,
+    /// What is replaced there is a complete archive, of which there is no other copy.
+    pub replaces_complete: bool,
 }
 
 /// Why a backup did not arrive.
@@ -244,6 +246,8 @@ pub struct UnderWay {
 
 /// Follows transfers, on the thread that called [`send`].
 pub trait Observer {
+    /// Before a suspect backup takes the place of a complete one; returns whether it may.
+    fn keeps_complete(&mut self, job: usize) -> bool;
     /// A job's fate is known.
     fn settled(&mut self, job: usize, fate: Fate);
     /// The jobs of a batch are settled; what is known of them can be stored at once. The journals of those that
