@@ -53,6 +53,12 @@ pub struct Record {
     pub runs: VecDeque<RunRecord>,
     /// What the newest run that could read both lists found.
     pub lists: Option<Lists>,
+    /// By key a hash of each field of the form, as the last run or save of the form left it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configured: Option<BTreeMap<String, String>>,
+    /// The same as the last run left it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried: Option<BTreeMap<String, String>>,
     /// What was asked for last outside of a run, and what came of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<Answer>,
@@ -79,6 +85,8 @@ pub enum Asked {
     Connect,
     /// To delete what is on hold.
     Agree,
+    /// To work with what was saved in the form.
+    Saved,
 }
 
 impl Asked {
@@ -88,6 +96,7 @@ impl Asked {
             Self::Run => "run",
             Self::Connect => "connect",
             Self::Agree => "agree",
+            Self::Saved => "saved",
         }
     }
 }
@@ -278,6 +287,18 @@ impl Record {
     /// If it cannot be written; the file's old content is whole then.
     pub fn save(&self) -> io::Result<()> {
         atomic::write(&self.path, &serde_json::to_vec(self)?)
+    }
+
+    /// The fields of the form that differ from what was noted, by key; none where nothing was noted yet.
+    pub fn changed_fields(&self, now: &BTreeMap<String, String>) -> Vec<String> {
+        let Some(before) = &self.configured else {
+            return Vec::new();
+        };
+        let keys: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let changed = keys
+            .into_iter()
+            .filter(|&key| before.get(key) != now.get(key));
+        changed.cloned().collect()
     }
 
     /// The most files that one of the runs has replaced; none without a run. Who runs every hour replaces once a

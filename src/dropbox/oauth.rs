@@ -129,6 +129,20 @@ pub fn authorization_url(
     Ok(url.into())
 }
 
+/// What a text is, if it is plainly something else than a code: people copy what stands beside it.
+pub fn not_a_code(code: &Secret) -> Option<&'static str> {
+    let text = code.expose();
+    if text.contains("://") || text.starts_with("www.") {
+        Some("a link")
+    } else if text.starts_with("sl.") {
+        Some("an access token")
+    } else if text.contains(char::is_whitespace) {
+        Some("more than one word")
+    } else {
+        None
+    }
+}
+
 /// Exchanges an authorization code. A code can be used only once, even if the exchange fails.
 ///
 /// # Errors

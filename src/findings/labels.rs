@@ -22,6 +22,28 @@ pub const FIELD_CONFIRM_CLEANUP: &str = "Confirm clean-up";
 pub const FIELD_ENCRYPT_TO: &str = "Encrypt to";
 /// The word that shows that the secret key is at hand.
 pub const FIELD_ENCRYPTION_PROOF: &str = "Encryption proof";
+/// The label of a field of the form; its key where there is none.
+pub fn of(key: &str) -> &str {
+    match key {
+        "unmsApiToken" => FIELD_UISP_TOKEN,
+        "dropboxAppKey" => FIELD_APP_KEY,
+        "dropboxAppSecret" => FIELD_APP_SECRET,
+        "dropboxAccessCode" => FIELD_ACCESS_CODE,
+        "dropboxRefreshToken" => FIELD_REFRESH_TOKEN,
+        "dropboxAccessToken" => FIELD_LEGACY_TOKEN,
+        "dropboxFolder" => "Dropbox folder",
+        "createBackup" => FIELD_CREATE_BACKUP,
+        "keepDeletedDays" => "Keep deleted backups (days)",
+        "keepOlder" => "Keep older backups",
+        "uploadLimitMbps" => "Upload limit (Mbit/s)",
+        "healthcheckUrl" => FIELD_HEALTHCHECK,
+        "encryptTo" => FIELD_ENCRYPT_TO,
+        "encryptionProof" => FIELD_ENCRYPTION_PROOF,
+        "confirmCleanup" => FIELD_CONFIRM_CLEANUP,
+        other => other,
+    }
+}
+
 /// What an app has to be allowed to do, and what for; the first two are needed for mirroring itself.
 pub const PERMISSIONS: [(&str, &str); 4] = [
     ("files.metadata.read", "to see what is in the folder"),

@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use super::labels::{
     APP_CONSOLE, FIELD_ACCESS_CODE, FIELD_APP_KEY, FIELD_CONFIRM_CLEANUP, FIELD_ENCRYPT_TO,
-    FIELD_ENCRYPTION_PROOF, FIELD_HEALTHCHECK, FIELD_LEGACY_TOKEN, FIELD_UISP_TOKEN,
+    FIELD_ENCRYPTION_PROOF, FIELD_HEALTHCHECK, FIELD_LEGACY_TOKEN, FIELD_REFRESH_TOKEN,
+    FIELD_UISP_TOKEN,
 };
 use super::{Finding, Level};
 
@@ -187,6 +188,17 @@ findings! {
     Info saved() "The configuration was saved";
     Info authorized()
         "Authorized: Dropbox accepted the access code. The refresh token is stored and the field \"{FIELD_ACCESS_CODE}\" is empty again";
+    Info saved_fields(fields: &str) "The configuration was saved: {fields}";
+    Info uisp_accepts(backups: &str)
+        "UISP accepts the token: its list has {backups} that can be copied";
+    Info dropbox_accepts() "Dropbox accepts the stored authorization";
+    Info code_in_token_field()
+        "The field \"{FIELD_REFRESH_TOKEN}\" held an access code; it was used as one"
+        means "The refresh token that it buys stands there now";
+    Error not_a_code(what: &str)
+        "What was given as the access code is {what}"
+        means "It was not sent to Dropbox, and the field \"{FIELD_ACCESS_CODE}\" was emptied"
+        remedy "Open the address below, click \"Allow\", and copy the code that Dropbox shows then";
     Warning permissions_missing(permissions: &str)
         "Dropbox accepted the code, but the app lacks a permission: {permissions}"
         remedy "Open your app at {APP_CONSOLE}, tick it on the Permissions tab and submit; then allow access again: a permission counts only for authorizations made after it was ticked";
@@ -436,6 +448,10 @@ findings! {
     PAGE;
 
     Error last_run_failed() "The last run failed";
+    Info saved_not_tried()
+        "Saved, not tried yet"
+        means "The last run failed, and the configuration was changed since"
+        remedy "Run the plugin now, or wait for its next run";
     Error record_unreadable()
         "The plugin's record cannot be read"
         remedy "Correct the permissions of the plugin's data folder, so that UISP's web server can read its file record.json";

@@ -197,6 +197,11 @@ fn facts(folder: &PluginFolder, request: &Request) -> Facts {
         .ok()
         .and_then(|record| record.timezone.as_deref()?.parse().ok());
     let lock = lock::look(&folder.lock());
+    let tried = record
+        .as_ref()
+        .ok()
+        .and_then(|record| record.tried.as_ref());
+    let is_changed = tried.is_some_and(|tried| *tried != config::fingerprints(&folder.config()));
     Facts {
         moments: Moments {
             now: clock::now(),
@@ -210,6 +215,7 @@ fn facts(folder: &PluginFolder, request: &Request) -> Facts {
         },
         lock,
         is_run_planned: folder.execution_request().exists(),
+        is_changed,
         shows_all: request.has("all"),
     }
 }

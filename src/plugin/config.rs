@@ -1,7 +1,10 @@
 //! `data/config.json`: the values of the configuration form, and the few that the plugin changes.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use ring::digest;
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -177,7 +180,55 @@ pub fn settings(values: Map<String, Value>) -> (Settings, Vec<Problem>) {
         encrypt_to: fields.recipients("encryptTo"),
         encryption_proof: secret(fields.text("encryptionProof")),
     };
+    let mut settings = settings;
+    if let Some(found) = settings.wrong_app_key() {
+        let expected = "the \"App key\" on the Settings tab of your Dropbox app";
+        fields.wrong("dropboxAppKey", expected, found);
+        settings.app_key = None;
+    }
     (settings, fields.problems)
+}
+
+/// Longest text that may be an app key; real ones have 15 characters.
+const APP_KEY_CHARS_MAX: usize = 40;
+
+impl Settings {
+    /// What stands in the field of the app key, if that is plainly something else.
+    fn wrong_app_key(&self) -> Option<&'static str> {
+        let key = self.app_key.as_deref()?;
+        let is_secret = |secret: &Secret| secret.expose() == key;
+        if self.app_secret.as_ref().is_some_and(is_secret) {
+            Some("the same as the field of the app secret")
+        } else if key.contains("://") {
+            Some("a link")
+        } else if key.chars().count() > APP_KEY_CHARS_MAX || key.contains(char::is_whitespace) {
+            Some("something longer")
+        } else {
+            None
+        }
+    }
+}
+
+/// By key a hash of each field that is filled in, to tell later which were changed.
+pub fn fingerprints(path: &Path) -> BTreeMap<String, String> {
+    let values = read(path).unwrap_or_default();
+    let is_filled = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(text) => !text.trim().is_empty(),
+        _ => true,
+    };
+    let filled = values.into_iter().filter(|(_, value)| is_filled(value));
+    filled
+        .map(|(key, value)| {
+            let hash = digest::digest(&digest::SHA256, value.to_string().as_bytes());
+            let hash = hash
+                .as_ref()
+                .iter()
+                .take(6)
+                .map(|byte| format!("{byte:02x}"));
+            (key, hash.collect())
+        })
+        .collect()
 }
 
 /// A change of the keys that the plugin owns.

@@ -120,6 +120,8 @@ pub fn run(folder: &PluginFolder, signalled: Arc<AtomicBool>) -> End {
             is_well,
             ..run_record(started_at, &stop, outcome.summary(), &findings)
         });
+        record.configured = Some(config::fingerprints(&folder.config()));
+        record.tried.clone_from(&record.configured);
         if let Err(error) = record.save() {
             findings.add(table::record_unwritable().because(&error));
         }

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::{open_state, request_run, saved};
+use super::saved::{self, Brought};
+use super::{open_state, request_run};
 use crate::clock::{self, Stop};
 use crate::findings::{Finding, Findings, from, table};
 use crate::plugin::config::{self, Change};
@@ -134,7 +135,9 @@ fn connect(
         findings.extend(from::configuration(&error));
         return None;
     }
-    saved::bring_forward(folder, &stop, &mut state, record, findings).then(table::authorized)
+    let brought = saved::bring_forward(folder, &stop, &mut state, record, findings);
+    record.configured = Some(config::fingerprints(&folder.config()));
+    (brought == Brought::New).then(table::authorized)
 }
 
 /// Takes note of the agreement to delete the files that were shown, and of no others.

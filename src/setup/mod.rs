@@ -130,6 +130,29 @@ impl Setup<'_> {
         }
     }
 
+    /// The same right after somebody has saved the form, who may have put the code into the field of the refresh token.
+    ///
+    /// # Errors
+    /// As [`Setup::authorize`].
+    pub fn authorize_saved(&mut self, settings: &Settings) -> Result<Authorized, NotAuthorized> {
+        if let Stage::HasRefreshToken { app, refresh_token } = stage(settings) {
+            let shown = self.record.authorization.as_ref();
+            // Nobody has given a code yet for the address that was shown, so this may be it.
+            if shown.is_some_and(|shown| shown.app_key == app.key) {
+                let refreshed = with_retry(self.stop, oauth::TOKEN_ROUTE, || {
+                    oauth::refresh(self.http, self.hosts, &app, &refresh_token)
+                });
+                if matches!(refreshed, Err(oauth::Error::InvalidGrant(_)))
+                    && let Ok(grant) = self.buy(&app, &refresh_token)?
+                {
+                    self.findings.add(table::code_in_token_field());
+                    return Ok(self.keep(&app, &refresh_token, grant));
+                }
+            }
+        }
+        self.authorize(settings)
+    }
+
     /// Prints the authorization URL.
     fn ask_for_code(&mut self, app: &App) -> Result<(), NotAuthorized> {
         let url = self.address(app)?;
@@ -184,26 +207,18 @@ impl Setup<'_> {
         code: &Secret,
         fallback: Option<Stored>,
     ) -> Result<Authorized, NotAuthorized> {
-        // A code buys a token once: be sure first that the token can be stored.
-        if let Err(error) = config::rehearse_change(&self.config) {
-            let cause = from::configuration(&error);
-            self.findings.add(table::code_not_used().after(&cause));
-            return Err(NotAuthorized::Failed);
+        if let Some(what) = oauth::not_a_code(code) {
+            self.forget_code(code);
+            self.findings.add(table::not_a_code(what));
+            return match fallback {
+                Some(stored) => self.use_stored(app, stored),
+                None => {
+                    self.ask_for_code(app)?;
+                    Err(NotAuthorized::Failed)
+                }
+            };
         }
-        let pending = self.state.memory.pending_authorization.as_ref();
-        let verifier = pending
-            .filter(|pending| pending.app_key == app.key)
-            .map(|pending| pending.code_verifier.clone());
-        // A code that was asked for with a challenge is exchanged with its verifier and no secret,
-        // also when the secret has been filled in since.
-        let exchanging = App {
-            key: app.key.clone(),
-            secret: app.secret.clone().filter(|_| verifier.is_none()),
-        };
-        let exchanged = with_retry(self.stop, oauth::TOKEN_ROUTE, || {
-            oauth::exchange_code(self.http, self.hosts, &exchanging, code, verifier.as_ref())
-        });
-        match exchanged {
+        match self.buy(app, code)? {
             Ok(grant) => Ok(self.keep(app, code, grant)),
             Err(oauth::Error::Stopped(_)) => Err(NotAuthorized::Stopped),
             Err(oauth::Error::InvalidGrant(cause) | oauth::Error::Refused(cause)) => {
@@ -228,6 +243,33 @@ impl Setup<'_> {
                 }
             },
         }
+    }
+
+    /// Exchanges a code.
+    fn buy(
+        &mut self,
+        app: &App,
+        code: &Secret,
+    ) -> Result<Result<oauth::Grant, oauth::Error>, NotAuthorized> {
+        // A code buys a token once: be sure first that the token can be stored.
+        if let Err(error) = config::rehearse_change(&self.config) {
+            let cause = from::configuration(&error);
+            self.findings.add(table::code_not_used().after(&cause));
+            return Err(NotAuthorized::Failed);
+        }
+        let pending = self.state.memory.pending_authorization.as_ref();
+        let verifier = pending
+            .filter(|pending| pending.app_key == app.key)
+            .map(|pending| pending.code_verifier.clone());
+        // A code that was asked for with a challenge is exchanged with its verifier and no secret,
+        // also when the secret has been filled in since.
+        let exchanging = App {
+            key: app.key.clone(),
+            secret: app.secret.clone().filter(|_| verifier.is_none()),
+        };
+        Ok(with_retry(self.stop, oauth::TOKEN_ROUTE, || {
+            oauth::exchange_code(self.http, self.hosts, &exchanging, code, verifier.as_ref())
+        }))
     }
 
     /// Stores what the code has bought.
@@ -267,10 +309,7 @@ impl Setup<'_> {
         fallback: Option<Stored>,
         cause: &str,
     ) -> Result<Authorized, NotAuthorized> {
-        if let Err(error) = config::change(&self.config, &Change::ForgetCode { spent_code: code }) {
-            let cause = from::configuration(&error);
-            self.findings.add(table::refused_code_stays().after(&cause));
-        }
+        self.forget_code(code);
         match fallback {
             Some(stored) => {
                 self.findings
@@ -283,6 +322,13 @@ impl Setup<'_> {
                 self.ask_for_code(app)?;
                 Err(NotAuthorized::Failed)
             }
+        }
+    }
+
+    fn forget_code(&self, code: &Secret) {
+        if let Err(error) = config::change(&self.config, &Change::ForgetCode { spent_code: code }) {
+            let cause = from::configuration(&error);
+            self.findings.add(table::refused_code_stays().after(&cause));
         }
     }
 

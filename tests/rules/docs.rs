@@ -499,3 +499,15 @@ fn the_changelog_tells_of_this_version() {
         "{heading}"
     );
 }
+
+#[test]
+fn fields_are_named_as_in_the_form() {
+    let manifest: Value = serde_json::from_str(&read("manifest.json")).unwrap();
+    for field in manifest["configuration"].as_array().unwrap() {
+        let (key, label) = (
+            field["key"].as_str().unwrap(),
+            field["label"].as_str().unwrap(),
+        );
+        assert_eq!(backup_sync_dropbox::findings::labels::of(key), label);
+    }
+}

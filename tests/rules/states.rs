@@ -149,6 +149,7 @@ fn facts(settings: Settings, record: Record) -> Facts {
         lock: Seen::Free,
         progress: Vec::new(),
         is_run_planned: false,
+        is_changed: false,
         shows_all: false,
     }
 }

@@ -37,6 +37,8 @@ pub struct Facts {
     pub progress: Vec<String>,
     /// The host was asked for a run that it has not begun yet.
     pub is_run_planned: bool,
+    /// The form was saved with other values since the last run.
+    pub is_changed: bool,
     /// Somebody asks for all backups that are recorded.
     pub shows_all: bool,
 }

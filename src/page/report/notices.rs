@@ -105,6 +105,8 @@ fn setup_step(facts: &Facts, settings: &Settings, record: &Record) -> Option<gui
     let waits = matches!(stage, Stage::HasRefreshToken { .. })
         && record.runs.is_empty()
         && !facts.lock.is_running()
+        // With an address that waits for its code, nobody knows what is in the field of the token.
+        && facts.url(record).is_none()
         && facts.record.is_ok();
     guide::step(&stage, None).or_else(|| waits.then(guide::first_run))
 }
@@ -151,6 +153,12 @@ fn ended_badly(facts: &Facts, record: &Record) -> Option<Notice> {
         return Some(table::last_run_cut_off().into());
     }
     let run = record.runs.back().filter(|run| !run.succeeded())?;
+    if facts.is_changed {
+        return Some(Notice {
+            tone: Tone::Setup,
+            ..table::saved_not_tried().into()
+        });
+    }
     let mut texts: Vec<String> = run.errors().take(FINDINGS_MAX).map(Finding::line).collect();
     // An address is recorded only where a run had to ask for a new authorization.
     let link = facts.url(record);

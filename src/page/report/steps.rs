@@ -36,6 +36,7 @@ pub(super) fn steps(facts: &Facts, record: &Record) -> Vec<Step> {
     };
     let waits = matches!(stage, Stage::HasRefreshToken { .. })
         && record.runs.is_empty()
+        && facts.url(record).is_none()
         && facts.record.is_ok();
     let url = facts.url(record);
     let current = guide::step(&stage, url.as_deref()).or_else(|| waits.then(guide::first_run));

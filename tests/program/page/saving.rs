@@ -173,3 +173,167 @@ fn a_run_that_was_cut_off_before_is_still_told_by_the_next_one() {
         .run()
         .assert_line(&["WARNING: The run before this one was cut off"]);
 }
+
+/// Shows the address, allows, and returns the code and what the form holds.
+fn shown_and_allowed(world: &World) -> String {
+    let url = save(world).url().to_owned();
+    world.dropbox.allow(&url).unwrap()
+}
+
+#[test]
+fn a_code_in_the_field_of_the_refresh_token_is_used_as_one() {
+    for has_secret in [true, false] {
+        let site = Site::around(World::with_app(has_secret));
+        let world = &site.world;
+        world.add_backups(1, 2, 1000);
+        let code = shown_and_allowed(world);
+        world.configure(json!({"dropboxRefreshToken": code}));
+        // Nobody claims meanwhile that Dropbox has accepted anything.
+        assert!(!site.page().body.contains("accepted"));
+        let ended = save(world);
+        assert_eq!(ended.code, Some(0), "{}", ended.log);
+        ended.assert_line(&["The field \"Dropbox refresh token\" held an access code"]);
+        let token = &world.config()["dropboxRefreshToken"];
+        assert!(token.is_string() && *token != json!(code));
+        assert!(is_requested(world) && !world.log().contains(&code));
+        world.run_well();
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn a_refresh_token_that_somebody_has_put_there_stays_whatever_dropbox_says_of_it() {
+    let world = World::with_app(true);
+    save(&world);
+    for (token, said) in [
+        (
+            world.dropbox.issue_refresh_token(),
+            "Dropbox accepts the stored authorization",
+        ),
+        (
+            "fake-token-that-is-none".to_owned(),
+            "ERROR: Dropbox no longer accepts",
+        ),
+    ] {
+        world.configure(json!({"dropboxRefreshToken": token}));
+        save(&world).assert_line(&[said]);
+        assert_eq!(world.config()["dropboxRefreshToken"], json!(token));
+        // As in a run that finds the token refused.
+        world.configure(json!({"dropboxRefreshToken": null}));
+        save(&world);
+    }
+}
+
+#[test]
+fn what_is_no_code_is_said_and_costs_nothing() {
+    for (pasted, what) in [
+        (
+            "https://www.dropbox.com/1/oauth2/authorize_submit",
+            "is a link",
+        ),
+        ("www.dropbox.com/oauth2", "is a link"),
+        ("sl.u.fake-access-token-of-four-hours", "is an access token"),
+        ("Enter this code into the app", "is more than one word"),
+    ] {
+        let site = Site::around(World::with_app(false));
+        let world = &site.world;
+        let code = shown_and_allowed(world);
+        world.configure(json!({"dropboxAccessCode": pasted}));
+        let ended = save(world);
+        ended.assert_line(&["ERROR: What was given as the access code", what]);
+        assert_eq!(world.count(TOKEN), 0, "it was sent to Dropbox");
+        assert_eq!(world.config()["dropboxAccessCode"], Value::Null);
+        // The same on the page, and the code is still good.
+        let form = site.editors_page().filled("connect", &[("code", pasted)]);
+        assert_eq!(site.send(super::crm::EDITOR, &form).status, "303 See Other");
+        site.editors_page().assert_says(&[
+            "role=\"status\"",
+            what,
+            ended.url().split('?').next().unwrap(),
+        ]);
+        world.configure(json!({"dropboxAccessCode": code}));
+        save(world).assert_line(&["Authorized: "]);
+    }
+}
+
+#[test]
+fn something_else_in_the_field_of_the_app_key_is_said_and_never_quoted() {
+    for (key, secret, found) in [
+        (
+            "fake-app-secret",
+            "fake-app-secret",
+            "the same as the field of the app secret",
+        ),
+        (
+            "https://www.dropbox.com/developers/apps/info/fake",
+            "",
+            "a link",
+        ),
+        (
+            "fake-refresh-token-0123456789-0123456789-0123456789",
+            "",
+            "something longer",
+        ),
+    ] {
+        let world = World::fresh();
+        world.configure(json!({"dropboxAppKey": key, "dropboxAppSecret": secret}));
+        let ended = save(&world);
+        assert_eq!(ended.code, Some(1));
+        ended.assert_line(&["ERROR: The configuration field \"dropboxAppKey\"", found]);
+        assert!(!ended.log.contains(key), "{}", ended.log);
+        assert_eq!(world.config()["dropboxAppKey"], json!(key));
+    }
+}
+
+#[test]
+fn a_save_is_answered_with_what_was_changed_and_what_came_of_it() {
+    let site = Site::around(World::authorized());
+    let world = &site.world;
+    world.add_backups(1, 2, 1000);
+    world.run_well();
+    let (uisp, dropbox) = (world.uisp.requests().len(), world.dropbox.requests().len());
+    // Saved as it was: not a word.
+    assert_eq!(save(world).log, "");
+
+    world.configure(json!({"uploadLimitMbps": 20, "keepDeletedDays": "7"}));
+    let ended = save(world);
+    ended.assert_line(&[
+        "The configuration was saved: \"Keep deleted backups (days)\", \"Upload limit (Mbit/s)\".",
+    ]);
+    assert_eq!(ended.log.lines().count(), 1, "{}", ended.log);
+    assert_eq!(
+        (uisp, dropbox),
+        (world.uisp.requests().len(), world.dropbox.requests().len())
+    );
+    assert_eq!(save(world).log, "");
+
+    let good = world.uisp.token();
+    world.configure(json!({"unmsApiToken": "fake-wrong-token"}));
+    let ended = save(world);
+    assert_eq!(ended.code, Some(1));
+    ended.assert_line(&["The configuration was saved: \"UISP API token\"."]);
+    ended.assert_line(&[
+        "ERROR: UISP&apos;s list".replace("&apos;", "'").as_str(),
+        "does not accept the API token",
+    ]);
+    site.page()
+        .assert_says(&["role=\"status\"", "does not accept the API token"]);
+
+    // A run has failed by it; then it is mended: tried at once, but not run yet.
+    world.run_badly();
+    world.configure(json!({"unmsApiToken": good}));
+    let ended = save(world);
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    ended.assert_line(&["UISP accepts the token: its list has 2 backups"]);
+    let page = site.editors_page();
+    page.assert_says(&["UISP accepts the token", "Saved, not tried yet."]);
+    assert!(page.form("run").is_some() && !page.body.contains("The last run failed."));
+    world.run_well();
+    site.page().assert_says(&["All 2 backups are in Dropbox."]);
+
+    world.configure(json!({"dropboxRefreshToken": world.dropbox.issue_refresh_token()}));
+    save(world).assert_line(&["Dropbox accepts the stored authorization."]);
+    // Hashes of what was configured, never the values.
+    let record = fs::read_to_string(world.data("record.json")).unwrap();
+    assert!(!record.contains(&good), "{record}");
+}
