@@ -380,6 +380,8 @@ run_release_tests() {
     need_test_tools
     install 'command -v qemu-aarch64-static' qemu-user-static \
         || say "no emulator to be had (Debian: qemu-user-static): the program for aarch64 is built, but not run"
+    install 'buildah --version && podman --version && runc --version' buildah podman runc \
+        || say "no buildah, podman and runc to be had: the container image is neither built nor run"
 
     local zip=$target_dir/package/backup-sync-dropbox.zip first=$target_dir/package/first.zip again
     package "$zip" x86_64 aarch64

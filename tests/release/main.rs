@@ -7,5 +7,6 @@
     reason = "a test fails by a panic, also in its helpers"
 )]
 
+mod image;
 mod isolation;
 mod package;

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 
-use super::{Watcher, watch};
+use super::{Watcher, output, watch};
 use crate::crash::clock::faketime;
 use crate::folder::world::FolderWorld;
 
@@ -42,18 +43,30 @@ impl Timed {
         fs::rename(new, &self.clock).unwrap();
     }
 
-    pub fn start(&mut self) {
-        let mut command = watch(&self.world, self.arguments);
+    /// A command line on the same clock.
+    fn timed(&self, mut command: Command) -> Command {
         command
             .env("TZ", self.zone)
             .env("BACKUP_SYNC_FILES_AGE", "3000000000")
-            .env("BACKUP_SYNC_CLOCK_SPEED", "20")
             .env("LD_PRELOAD", faketime())
             .env("FAKETIME_TIMESTAMP_FILE", &self.clock)
             .env("FAKETIME_NO_CACHE", "1")
             .env("NO_FAKE_STAT", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
+    }
+
+    pub fn start(&mut self) {
+        let mut command = self.timed(watch(&self.world, self.arguments));
         self.watcher = Some(Watcher::start(&mut command));
+    }
+
+    /// Whether `status` calls it healthy.
+    pub fn is_healthy(&self) -> bool {
+        let mut command = self.timed(self.world.command());
+        let (code, told) = output(command.args(["status", "--healthy"]));
+        assert!(matches!(code, Some(0 | 1)), "{told}");
+        code == Some(0)
     }
 
     /// Waits for the end of a run, and returns its line.

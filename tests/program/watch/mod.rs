@@ -1,6 +1,7 @@
 //! `watch`: the real program as it stays, starts runs and is stopped.
 
 mod clock;
+mod six_weeks;
 mod stopping;
 
 use std::io::{BufRead, BufReader};

@@ -7,4 +7,4 @@
 mod bare;
 mod names;
 mod php;
-mod prison;
+pub mod prison;
