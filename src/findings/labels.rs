@@ -35,6 +35,7 @@ pub fn of(key: &str) -> &str {
         "createBackup" => FIELD_CREATE_BACKUP,
         "keepDeletedDays" => "Keep deleted backups (days)",
         "keepOlder" => "Keep older backups",
+        "inspect" => "Look into backups",
         "uploadLimitMbps" => "Upload limit (Mbit/s)",
         "healthcheckUrl" => FIELD_HEALTHCHECK,
         "encryptTo" => FIELD_ENCRYPT_TO,
