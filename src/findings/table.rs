@@ -406,6 +406,12 @@ findings! {
     Error not_compared(name: &str, source: &str)
         "\"{name}\" could not be compared with its original in {source}";
     Info room_first() "Dropbox is full; the deletions that are due are done first";
+    Info brought_back(name: &str)
+        "\"{name}\" is back in Dropbox: without it there was no room for a new backup either";
+    Warning not_brought_back(name: &str)
+        "\"{name}\" was deleted to make room for a new backup, which found none all the same, and could not be brought back"
+        means "It was to be deleted anyway as soon as the new backup had arrived"
+        remedy "If you need it, restore it from the deleted files on Dropbox's web site";
     Info deleted(name: &str, source: &str) "Deleted \"{name}\", which {source} no longer has";
     Info superseded(name: &str)
         "Deleted \"{name}\": an encrypted copy has taken its place";

@@ -25,7 +25,7 @@ use crate::plugin::log::{self as plugin_log, PROGRESS_START};
 use crate::record::{Lists, Record};
 use crate::row::{Decision, Provenance, Reason, Row, Sealed};
 use crate::source::{self, Kind, Listing, Source};
-use crate::state::{Inside, Mirrored, Seen, State};
+use crate::state::{Inside, Memory, Mirrored, Seen, State};
 use crate::text;
 use names::Aside;
 use plan::{Plan, retained_until};
@@ -239,14 +239,79 @@ impl Mirror<'_> {
             .iter()
             .filter_map(|&row| self.plan.rows[row].file.as_ref());
         let freed: u64 = freed.map(|file| file.size).sum();
-        let is_enough = short
-            .needed
-            .is_some_and(|needed| freed + short.free >= needed);
-        if is_enough {
+        let free = short.free.unwrap_or_default();
+        let is_enough = |free: u64| short.needed.is_some_and(|needed| freed + free >= needed);
+        if is_enough(free) {
             self.findings.add(table::room_first());
             self.delete(&due);
+        } else if short.free.is_none() && is_enough(freed) {
+            return self.make_room_on_trial(&due, &short.rows);
         }
         self.send_once(&short.rows, None);
+    }
+
+    /// Where nobody may know how much is free, it takes a try to know whether deletions that make half of what is needed
+    /// make enough. Of what is deleted in vain each file is brought back.
+    fn make_room_on_trial(&mut self, due: &[usize], short_of_space: &[usize]) {
+        let before = self.state.memory.clone();
+        let files = due.iter().filter_map(|&row| {
+            let file = self.plan.rows[row].file.clone()?;
+            Some((row, file))
+        });
+        let files: Vec<(usize, FileMetadata)> = files.collect();
+        self.findings.add(table::room_first());
+        self.delete(due);
+        self.send_once(short_of_space, None);
+        let has_arrived = |&row: &usize| self.plan.rows[row].decision == Decision::Mirrored;
+        if short_of_space.iter().any(has_arrived) {
+            return;
+        }
+        for (row, file) in files {
+            if self.plan.rows[row].file.is_none() {
+                self.bring_back(row, &file, &before);
+            }
+        }
+        self.save();
+    }
+
+    /// Brings a deleted file back, and what was known of it.
+    fn bring_back(&mut self, index: usize, deleted: &FileMetadata, before: &Memory) {
+        let path = self.path_of(&self.plan.rows[index].name);
+        let row = &mut self.plan.rows[index];
+        let file = match self.dropbox.restore(&path, &deleted.rev) {
+            Ok(file) => file,
+            Err(error) => {
+                let finding = table::not_brought_back(&row.name).because(&error);
+                self.findings.add(finding.about(&row.name));
+                return;
+            }
+        };
+        self.findings.add(table::brought_back(&row.name));
+        self.summary.deleted -= 1;
+        let rev = file.rev.clone();
+        row.file = Some(file);
+        let Some(id) = &row.id else { return };
+        let memory = &mut self.state.memory;
+        if let Some(seen) = before.seen.get(id) {
+            memory.seen.insert(id.clone(), seen.clone());
+        }
+        for (before, now) in [
+            (&before.on_hold, &mut memory.on_hold),
+            (&before.agreed, &mut memory.agreed),
+        ] {
+            now.extend(before.get(id).cloned());
+        }
+        for (before, now) in [
+            (&before.mirrored, &mut memory.mirrored),
+            (&before.unsealed, &mut memory.unsealed),
+        ] {
+            let known = before.get(id);
+            if let Some(known) = known.filter(|known| plan::is_unchanged(known, deleted)) {
+                let rev = rev.clone();
+                let known = known.clone();
+                now.insert(id.clone(), Mirrored { rev, ..known });
+            }
+        }
     }
 
     /// Sends the backups of these rows. Those that found no space, and those not begun because of it, go
@@ -416,7 +481,9 @@ impl Mirror<'_> {
                 let new = new.and_then(|backup| backup.version);
                 let needed = old.size + new.map_or(old.size, |version| version.bytes);
                 let usage = self.dropbox.space_usage().ok().flatten();
-                short.add(index, Some(needed), usage.map_or(0, |space| space.free()));
+                // No trial here: a copy that is set aside would take the room of what is to be brought back.
+                let free = usage.map_or(0, |space| space.free());
+                short.add(index, Some(needed), Some(free));
                 false
             }
             Err(error) => {
@@ -894,12 +961,12 @@ struct Short {
     rows: Vec<usize>,
     /// What the smallest of them needs.
     needed: Option<u64>,
-    /// What Dropbox has left, as far as that may be known.
-    free: u64,
+    /// What Dropbox has left, where that may be known.
+    free: Option<u64>,
 }
 
 impl Short {
-    fn add(&mut self, row: usize, needed: Option<u64>, free: u64) {
+    fn add(&mut self, row: usize, needed: Option<u64>, free: Option<u64>) {
         self.rows.push(row);
         self.needed = self.needed.into_iter().chain(needed).min();
         self.free = self.free.max(free);
@@ -939,7 +1006,7 @@ impl Observer for Sending<'_, '_, '_> {
             }
             Fate::NotBegun => return self.not_begun.push(row),
             Fate::Failed(transfer::Error::NoSpace { needed, free, .. }) if self.makes_room => {
-                return self.short.add(row, Some(needed), free.unwrap_or_default());
+                return self.short.add(row, Some(needed), free);
             }
             Fate::Failed(error) if error.is_stopped() => {
                 self.mirror.summary.left += 1;

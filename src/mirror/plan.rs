@@ -892,7 +892,7 @@ fn is_own(known: &Mirrored, file: &ListedFile) -> bool {
 }
 
 /// Whether a file is still the one that was verified.
-fn is_unchanged(known: &Mirrored, file: &FileMetadata) -> bool {
+pub fn is_unchanged(known: &Mirrored, file: &FileMetadata) -> bool {
     match file.content_hash {
         Some(hash) => hash == known.content_hash,
         None => file.rev == known.rev,

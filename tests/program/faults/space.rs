@@ -107,11 +107,13 @@ fn deletions_are_not_done_for_what_finds_no_room_all_the_same() {
     let world = full_world(1_000_000);
     world.dropbox.set_quota(3_600_000, 0);
     world.remove_backup(1);
-    world.add_backups(4, 4, 1_700_000);
+    world.add_backups(4, 4, 2_100_000);
     let before = world.dropbox.files();
     world.run_badly();
     assert_eq!(world.dropbox.files(), before);
     assert_eq!(world.count(DELETE), 0);
+    world.remove_backup(4);
+    world.add_backups(4, 4, 1_700_000);
     // What is free already counts as well, where it may be known.
     world.dropbox.set_app_scopes(&[
         "files.metadata.read",
@@ -126,6 +128,66 @@ fn deletions_are_not_done_for_what_finds_no_room_all_the_same() {
         .run_well()
         .assert_line(&["Finished: 1 uploaded", "1 deleted"]);
     world.assert_mirrored();
+}
+
+#[test]
+fn backups_that_grow_arrive_although_nobody_knows_what_is_free() {
+    let world = full_world(1_000_000);
+    for night in 1..=4 {
+        world.remove_backup(night);
+        let size = 1_000_000 + 20_000 * u64::from(night);
+        world.add_backups(night + 3, night + 3, size);
+        let ended = world.run_well();
+        ended.assert_line(&["Dropbox is full", "done first"]);
+        ended.assert_line(&["Finished: 1 uploaded", "1 deleted", "2 unchanged"]);
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn what_was_deleted_in_vain_is_brought_back_and_is_what_it_was() {
+    for is_sealed in [false, true] {
+        let world = World::authorized().sealing(is_sealed);
+        world.add_backups(1, 3, 1_000_000);
+        let ended = world.run_well();
+        if let Some(owner) = &world.owner {
+            owner.prove(&world, &ended);
+        }
+        world.dropbox.set_quota(3_500_000, 0);
+        world.remove_backup(1);
+        world.add_backups(4, 4, 1_700_000);
+        let contents = || {
+            let files = world.dropbox.files().into_iter();
+            let contents = files.map(|file| (file.path, file.content_hash));
+            contents.collect::<Vec<_>>()
+        };
+        let before = contents();
+        for _ in 0..2 {
+            let ended = world.run_badly();
+            ended.assert_line(&["is back in Dropbox"]);
+            ended.assert_line(&["ERROR: ", "Dropbox is full"]);
+            ended.assert_line(&["Finished: 0 uploaded", "0 deleted"]);
+            assert_eq!(contents(), before);
+        }
+        // It goes when its time has come.
+        world.dropbox.set_quota(1 << 40, 0);
+        let ended = world.run_well();
+        ended.assert_line(&["Finished: 1 uploaded", "1 deleted"]);
+        world.assert_mirrored();
+    }
+}
+
+#[test]
+fn what_cannot_be_brought_back_is_told() {
+    let world = full_world(1_000_000);
+    world.remove_backup(1);
+    world.add_backups(4, 4, 1_700_000);
+    let refused = Action::text(400, "no");
+    world.dropbox.inject(On::every("files/restore"), refused);
+    let ended = world.run_badly();
+    ended.assert_line(&["WARNING: ", "could not be brought back", "deleted files"]);
+    ended.assert_line(&["0 uploaded", "1 deleted"]);
+    assert_eq!(world.dropbox.files().len(), 2);
 }
 
 #[test]
