@@ -319,6 +319,10 @@ impl Mirror<'_> {
     fn send_once(&mut self, rows: &[usize], mut short_of_space: Option<&mut Short>) {
         let ready = |row: &usize| self.sets_aside(*row, false, short_of_space.as_deref_mut());
         let rows: Vec<usize> = rows.iter().copied().filter(ready).collect();
+        // Killed after a replacement, a run would leave a copy behind of which nobody knows that it is to go one day.
+        if rows.iter().any(|&row| self.plan.rows[row].file.is_some()) {
+            self.save();
+        }
         let (rows, jobs): (Vec<usize>, Vec<Job>) = rows
             .iter()
             .filter_map(|&row| Some((row, self.job(row)?)))

@@ -165,6 +165,25 @@ fn first_dump() -> FolderWorld {
 }
 
 #[test]
+fn a_replaced_copy_does_not_stay_for_ever_wherever_the_run_is_killed() {
+    for (route, is_carried_out) in [(COPY, false), (COPY, true), (FINISH, false), (FINISH, true)] {
+        let world = FolderWorld::new();
+        world.configure(json!({"keepDeletedDays": 3}));
+        world.write("dump.sql", "the first");
+        world.run_well();
+        world.write("dump.sql", "the second");
+        kill_at(&world, route, is_carried_out);
+        world.run_well();
+        assert_holds(&world, "the first");
+        world.dropbox.advance_clock(4 * DAY);
+        world.run_well();
+        let left = contents(&world);
+        let second = [("/dump.sql".into(), "the second".into())];
+        assert_eq!(left, second, "{route} {is_carried_out}: {}", world.log());
+    }
+}
+
+#[test]
 fn what_was_set_aside_in_vain_stays_its_days_from_the_replacement_on() {
     let world = first_dump();
     // The copy is set aside, and the new one does not arrive.
