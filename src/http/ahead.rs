@@ -155,7 +155,7 @@ impl fmt::Debug for Ahead {
 mod tests {
     use std::io;
     use std::sync::Arc;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use sandbox::http::{
         Action, Fault, Gate, Handler, Head, Leaf, On, Request, Response, Server, ServerOptions,
@@ -201,6 +201,24 @@ mod tests {
         client.ahead.open(uri, client.call.config()).unwrap();
     }
 
+    /// Waits until this machine has taken note that all connections to a port were closed at the other end.
+    fn wait_until_closed(port: u16) {
+        let port = format!(":{port:04X}");
+        let is_open = |line: &str| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields[2].ends_with(&port) && fields[3] == "01"
+        };
+        let since = Instant::now();
+        while std::fs::read_to_string("/proc/net/tcp")
+            .unwrap()
+            .lines()
+            .any(is_open)
+        {
+            assert!(since.elapsed() < PATIENCE);
+            std::thread::yield_now();
+        }
+    }
+
     fn ask(client: &Client, server: &Server) -> Result<u16, Error> {
         let url = server.url();
         let answer = client.send(Patience::Transfer, Method::GET, &url, &[], Body::Empty);
@@ -227,6 +245,7 @@ mod tests {
             open(&client, &server);
             let port = server.address().port();
             drop(server);
+            wait_until_closed(port);
             let server = serve(port, has_tls);
             assert_eq!(ask(&client, &server).unwrap(), 200);
             assert_eq!(server.traffic().opened_connections(), 1, "TLS: {has_tls}");
