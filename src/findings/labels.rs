@@ -34,6 +34,7 @@ pub fn of(key: &str) -> &str {
         "dropboxFolder" => "Dropbox folder",
         "createBackup" => FIELD_CREATE_BACKUP,
         "keepDeletedDays" => "Keep deleted backups (days)",
+        "inspect" => "Look into backups",
         "keepOlder" => "Keep older backups",
         "inspect" => "Look into backups",
         "uploadLimitMbps" => "Upload limit (Mbit/s)",

@@ -19,6 +19,7 @@ use crate::plugin::PluginFolder;
 use crate::plugin::config;
 use crate::plugin::lock::{self, Seen};
 use crate::plugin::log::{self as plugin_log, Echo};
+use crate::plugin::ucrm;
 use crate::record::Record;
 use crate::run::orders::{self, Form, Refusal};
 use crate::text;
@@ -216,6 +217,7 @@ fn facts(folder: &PluginFolder, request: &Request) -> Facts {
         lock,
         is_run_planned: folder.execution_request().exists(),
         is_changed,
+        plugin_id: ucrm::plugin_id(&folder.ucrm()),
         shows_all: request.has("all"),
     }
 }

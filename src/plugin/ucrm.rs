@@ -47,6 +47,13 @@ pub fn current_user_url(path: &Path) -> Result<Url, Error> {
     url_below(path, &["ucrmLocalUrl", "ucrmPublicUrl"], "current-user")
 }
 
+/// The number by which the host knows the plugin.
+pub fn plugin_id(path: &Path) -> Option<u64> {
+    let content = super::read(path, super::HOST_FILE_BYTES_MAX).ok()?;
+    let json: Value = serde_json::from_slice(&content).ok()?;
+    json.get("pluginId")?.as_u64()
+}
+
 /// `below` at the first of the addresses `keys` that the file names.
 fn url_below(path: &Path, keys: &[&str], below: &str) -> Result<Url, Error> {
     let file = path.display().to_string();

@@ -150,6 +150,7 @@ fn facts(settings: Settings, record: Record) -> Facts {
         progress: Vec::new(),
         is_run_planned: false,
         is_changed: false,
+        plugin_id: Some(7),
         shows_all: false,
     }
 }
@@ -282,7 +283,13 @@ fn a_pasted_code_and_the_first_run_are_waited_for() {
 fn all_is_well() {
     let report = check("all-well", &well());
     assert_eq!(report.lead.title, "All 3 backups are in Dropbox.");
-    assert_eq!(report.summary, ["Last run today 05:12, 38\u{a0}s."]);
+    assert_eq!(
+        report.summary,
+        [
+            "Newest verified copy: today 04:00.",
+            "Last run today 05:12, 38\u{a0}s."
+        ]
+    );
 }
 
 #[test]

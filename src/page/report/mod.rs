@@ -13,6 +13,7 @@ use crate::findings::Finding;
 use crate::plugin::config::Settings;
 use crate::plugin::lock::Seen;
 use crate::record::{Record, Unusable};
+use crate::row::Decision;
 use crate::setup::stage::stage;
 use crate::source::Kind;
 use crate::text;
@@ -39,6 +40,8 @@ pub struct Facts {
     pub is_run_planned: bool,
     /// The form was saved with other values since the last run.
     pub is_changed: bool,
+    /// The number by which the host knows the plugin.
+    pub plugin_id: Option<u64>,
     /// Somebody asks for all backups that are recorded.
     pub shows_all: bool,
 }
@@ -99,6 +102,10 @@ impl Tone {
 pub struct Report {
     /// The most urgent thing.
     pub lead: Notice,
+    /// Where the plugin's form is, seen from the page.
+    ///
+    /// Assumption: the page is at `crm/_plugins/<name>/public.php`, and the form at `crm/system/plugins/<number>`.
+    pub form: Option<String>,
     /// A run goes on.
     pub is_running: bool,
     /// What came of the form that was sent last.
@@ -173,6 +180,9 @@ pub fn report(facts: &Facts) -> Report {
     let (backups, more_backups) = tables::groups(lists, moments, facts.shows_all, source);
     Report {
         lead,
+        form: facts
+            .plugin_id
+            .map(|number| format!("../../system/plugins/{number}")),
         is_running: facts.lock.is_running(),
         answer: answer::answer(facts, record),
         offers_run: answer::offers_run(facts),
@@ -231,6 +241,16 @@ fn safety(record: &Record, moments: &Moments) -> VecDeque<String> {
         };
         format!("{safe}{as_of}.")
     });
+    let newest = record.lists.as_ref().and_then(|lists| {
+        let newest = lists
+            .rows
+            .iter()
+            .find(|row| row.decision == Decision::Mirrored)?;
+        Some(format!(
+            "Newest verified copy: {}.",
+            moments.at(newest.finished()?.created_at)
+        ))
+    });
     let last_run = last_run.map(|run| {
         let took = match run.seconds {
             0 => "less than a second".into(),
@@ -239,5 +259,5 @@ fn safety(record: &Record, moments: &Moments) -> VecDeque<String> {
         };
         format!("Last run {}, {took}.", moments.at(run.started_at))
     });
-    safe.into_iter().chain(last_run).collect()
+    safe.into_iter().chain(newest).chain(last_run).collect()
 }

@@ -21,6 +21,9 @@ const FREE_BACKUPS_MIN: u64 = 3;
 /// Errors and warnings of the last run that are shown; the log has them all.
 const FINDINGS_MAX: usize = 10;
 
+/// Longest part of a headline that another program may have worded.
+const HEADLINE_CHARS_MAX: usize = 120;
+
 /// A sentence that can be a headline, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
@@ -159,6 +162,7 @@ fn ended_badly(facts: &Facts, record: &Record) -> Option<Notice> {
             ..table::saved_not_tried().into()
         });
     }
+    let failed = table::last_run_failed();
     let mut texts: Vec<String> = run.errors().take(FINDINGS_MAX).map(Finding::line).collect();
     // An address is recorded only where a run had to ask for a new authorization.
     let link = facts.url(record);
@@ -167,11 +171,29 @@ fn ended_badly(facts: &Facts, record: &Record) -> Option<Notice> {
             "Open the link, copy the code that Dropbox shows into the field \"{FIELD_ACCESS_CODE}\" of the plugin's configuration and save soon."
         ));
     }
+    let first = run
+        .errors()
+        .next()
+        .map(|error| format!(": {}", briefly(error)));
     Some(Notice {
+        title: format!("{}{}.", failed.happened, first.unwrap_or_default()),
         texts,
         link: link.map(Link::allow_access),
-        ..table::last_run_failed().into()
+        ..failed.into()
     })
+}
+
+/// What went wrong, for a headline: what the other side said where that tells one failure from another.
+fn briefly(error: &Finding) -> String {
+    let is_general = matches!(&*error.code, "source_not_listed" | "mirror_not_listed");
+    let (text, end) = match is_general && !error.cause.is_empty() {
+        true => (&error.cause, " ("),
+        false => (&error.happened, ", so "),
+    };
+    let brief = text.split(end).next().unwrap_or_default();
+    // Addresses are for the paragraph below.
+    let brief = brief.split(" at http").next().unwrap_or_default();
+    brief.chars().take(HEADLINE_CHARS_MAX).collect()
 }
 
 /// What the last run warned of; what the page says itself is left out.

@@ -5,7 +5,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 
 MENU = "System: Backups in Dropbox"
-FAILED = "The last run failed."
+FAILED = "The last run failed: "
 # Scene, what its page says, and what its widget says.
 STATES = {
     "no-key": ("step 1 of 3", "step 1 of 3"),

@@ -157,10 +157,6 @@ class Uisp:
         passing = [WebDriverException]
         return WebDriverWait(self.driver, SECONDS_MAX, 0.2, ignored_exceptions=passing)
 
-    def wait_longer(self):
-        """For what the page itself looks after every minute."""
-        return WebDriverWait(self.driver, 2 * SECONDS_MAX, 0.5, ignored_exceptions=[WebDriverException])
-
     # How the browser shows it.
 
     def show(self, *, width=1000, height=900, scheme="light"):

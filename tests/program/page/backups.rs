@@ -109,7 +109,7 @@ fn what_failed_is_not_there_yet_and_the_reason_leads() {
     site.world.run_badly();
     let page = site.page();
     page.assert_says(&[
-        "The last run failed.",
+        "The last run failed: ",
         "a test refuses this",
         "2 of 3 backups are in Dropbox.",
     ]);
@@ -152,7 +152,7 @@ fn a_list_that_cannot_be_read_leaves_the_older_picture_with_its_date() {
     });
     site.world.run_badly();
     site.page().assert_says(&[
-        "The last run failed.",
+        "The last run failed: ",
         "tick files.metadata.read on its Permissions tab",
         "All 2 backups are in Dropbox, as listed today",
     ]);

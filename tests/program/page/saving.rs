@@ -319,15 +319,20 @@ fn a_save_is_answered_with_what_was_changed_and_what_came_of_it() {
     site.page()
         .assert_says(&["role=\"status\"", "does not accept the API token"]);
 
-    // A run has failed by it; then it is mended: tried at once, but not run yet.
     world.run_badly();
+    site.page().assert_says(&[
+        "<h1 id=\"headline\">The last run failed: UISP does not accept the API token.</h1>",
+        "Newest verified copy: ",
+    ]);
+
+    // A run has failed by it; then it is mended: tried at once, but not run yet.
     world.configure(json!({"unmsApiToken": good}));
     let ended = save(world);
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     ended.assert_line(&["UISP accepts the token: its list has 2 backups"]);
     let page = site.editors_page();
     page.assert_says(&["UISP accepts the token", "Saved, not tried yet."]);
-    assert!(page.form("run").is_some() && !page.body.contains("The last run failed."));
+    assert!(page.form("run").is_some() && !page.body.contains("The last run failed:"));
     world.run_well();
     site.page().assert_says(&["All 2 backups are in Dropbox."]);
 

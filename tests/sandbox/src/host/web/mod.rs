@@ -141,6 +141,10 @@ impl Site {
         let Some(visitor) = visitor else {
             return Ok(redirect("/crm/login"));
         };
+        // Assumption: the page of a plugin is known by the number that `ucrm.json` names.
+        if path == "/system/plugins/1" {
+            return Ok(redirect(&visitor.plugin_path()));
+        }
         if let Some(page) = path.strip_prefix(&format!("/system/plugins/{name}")) {
             return Ok(self.plugin_page(&head.method, page, &visitor, &plugin, form));
         }
