@@ -416,6 +416,12 @@ findings! {
     Info superseded(name: &str)
         "Deleted \"{name}\": an encrypted copy has taken its place";
     Error not_deleted(name: &str) "\"{name}\" could not be deleted in Dropbox";
+    Info folder_removed(name: &str)
+        "Deleted the folder \"{name}\", which has become empty";
+    Warning folder_not_removed(name: &str)
+        "The folder \"{name}\" has become empty and could not be deleted in Dropbox"
+        means "It stays there, empty"
+        remedy "Delete it by hand if it is in your way";
     Info deletions_wait(deletions: &str)
         "Nothing was deleted in Dropbox: {deletions} for the next run that completes";
     Error cleanup_not_unticked()

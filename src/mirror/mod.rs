@@ -1,6 +1,7 @@
 //! Keeps the mirror folder equal to the source: names, plan and remarks are pure, the rest acts.
 
 pub mod announce;
+mod emptied;
 pub mod names;
 pub mod plan;
 pub mod survey;
@@ -149,6 +150,7 @@ impl Mirror<'_> {
         let due = self.due();
         if succeeded(&self) && self.stop.winding_down().is_none() {
             self.delete(&due);
+            self.remove_emptied_folders();
         } else if !due.is_empty() {
             let verb = if due.len() == 1 { "waits" } else { "wait" };
             let waiting = format!("{} {verb}", text::count(due.len(), "deletion"));

@@ -5,6 +5,7 @@ mod changing;
 mod deletions;
 mod doubt;
 mod dsmr_reader;
+mod emptied;
 mod environment;
 mod exclude;
 mod mirroring;

@@ -319,6 +319,7 @@ fn a_folder_that_gets_a_file_during_the_run_is_not_removed_for_a_file() {
     let (world, watch) = mirrored(&["d/1", "e", "f"]);
     world.remove("d/1");
     watch.run_well(&world).assert_line(&["1 deleted"]);
+    world.dropbox.put_folder("/d");
     fs::remove_dir(world.path("d")).unwrap();
     world.write("d", "now a file");
     world.write("other", "sent before it");

@@ -398,6 +398,14 @@ impl Dropbox {
         self.files().into_iter().map(|file| file.path).collect()
     }
 
+    /// The paths of all folders.
+    pub fn folders(&self) -> Vec<String> {
+        let mut world = self.shared.world();
+        let folder = world.folder(&self.shared.options.app.key);
+        let folders = folder.entries().filter(|entry| entry.file.is_none());
+        folders.map(|entry| entry.path.clone()).collect()
+    }
+
     /// One file.
     pub fn file(&self, path: &str) -> Option<StoredFile> {
         let mut world = self.shared.world();
