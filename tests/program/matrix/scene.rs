@@ -98,10 +98,12 @@ impl Scene {
             ..DropboxOptions::default()
         })
         .unwrap();
-        if kind == Kind::Space {
+        // Whoever authorizes is told which permissions are missing.
+        if matches!(kind, Kind::Space | Kind::Code | Kind::CodeWithVerifier) {
             world.dropbox.set_app_scopes(&[
                 "files.metadata.read",
                 "files.content.write",
+                "files.content.read",
                 "account_info.read",
             ]);
         }
