@@ -4,12 +4,13 @@
 //! What it is follows from its first bytes, never from its name. Memory is bounded, and so is the work: what
 //! unpacks to far more than archives do is not checked. Where a whole archive could look the same, nothing is suspect.
 
+mod crc;
 mod dump;
 mod gzip;
 mod tar;
 mod zip;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use dump::Dump;
 use gzip::Gzip;
@@ -19,9 +20,9 @@ use zip::Zip;
 /// So many bytes at its beginning tell what something is.
 const HEAD_BYTES: usize = 1024;
 
-/// What was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// What was found. In files it is one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
 pub enum Verdict {
     /// Nobody has looked, or it cannot be told.
     #[default]
@@ -33,8 +34,7 @@ pub enum Verdict {
 }
 
 /// What is wrong with an archive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
     /// The end of the gzip data is missing.
     CutGzip,
@@ -76,7 +76,46 @@ impl Verdict {
     }
 }
 
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.flaw().map_or_else(|| self.word(), Flaw::word))
+    }
+}
+
+impl From<String> for Verdict {
+    fn from(word: String) -> Self {
+        let flaw = FLAWS.into_iter().find(|flaw| flaw.word() == word);
+        match flaw {
+            Some(flaw) => Self::Suspect(flaw),
+            None if word == Self::Complete.word() => Self::Complete,
+            None => Self::NotChecked,
+        }
+    }
+}
+
+const FLAWS: [Flaw; 7] = [
+    Flaw::CutGzip,
+    Flaw::DamagedGzip,
+    Flaw::CutTar,
+    Flaw::DamagedTar,
+    Flaw::CutZip,
+    Flaw::DamagedZip,
+    Flaw::CutDump,
+];
+
 impl Flaw {
+    fn word(self) -> &'static str {
+        match self {
+            Self::CutGzip => "cut_gzip",
+            Self::DamagedGzip => "damaged_gzip",
+            Self::CutTar => "cut_tar",
+            Self::DamagedTar => "damaged_tar",
+            Self::CutZip => "cut_zip",
+            Self::DamagedZip => "damaged_zip",
+            Self::CutDump => "cut_dump",
+        }
+    }
+
     /// For people, without a full stop.
     pub fn text(self) -> &'static str {
         match self {
@@ -247,4 +286,19 @@ fn number<const BYTES: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(BYTES)?)?;
     let digits = bytes.iter().rev();
     Some(digits.fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_is_read_as_it_was_written() {
+        let others = [Verdict::NotChecked, Verdict::Complete];
+        let suspect = FLAWS.map(Verdict::Suspect);
+        for verdict in others.into_iter().chain(suspect) {
+            let written = serde_json::to_string(&verdict).unwrap();
+            assert_eq!(serde_json::from_str::<Verdict>(&written).unwrap(), verdict);
+        }
+    }
 }
