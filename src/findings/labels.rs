@@ -34,7 +34,6 @@ pub fn of(key: &str) -> &str {
         "dropboxFolder" => "Dropbox folder",
         "createBackup" => FIELD_CREATE_BACKUP,
         "keepDeletedDays" => "Keep deleted backups (days)",
-        "inspect" => "Look into backups",
         "keepOlder" => "Keep older backups",
         "inspect" => "Look into backups",
         "uploadLimitMbps" => "Upload limit (Mbit/s)",
