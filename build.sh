@@ -98,6 +98,20 @@ choose_target() {
     fi
 }
 
+# A script for the linker that leaves the tables for unwinding out, but for those of the start files; prints its path.
+without_unwinding() {
+    local script=$target_dir/without-unwinding.ld
+    mkdir -p "$target_dir"
+    cat >"$script" <<'END'
+SECTIONS
+{
+  /DISCARD/ : { *(EXCLUDE_FILE(*crt*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*) }
+}
+INSERT BEFORE .eh_frame;
+END
+    echo "$script"
+}
+
 is_static() { [[ $1 == *-unknown-linux-musl ]]; }
 
 # build_release TARGET COMPILER...: builds the programs for all these targets at once, and prints their paths.
@@ -114,7 +128,11 @@ build_release() {
         flags="--remap-path-prefix=$cargo_home=/cargo \
 --remap-path-prefix=$checkout=/source --remap-path-prefix=$target_dir=/target"
         # Addresses to adjust at the start in a compact list. Rust's own musl understands it, an old glibc does not.
-        if is_static "$1"; then flags+=" -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"; fi
+        if is_static "$1"; then
+            flags+=" -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
+            # Nobody unwinds where a panic aborts: without the tables for it the program is a fifteenth smaller.
+            flags+=" -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(without_unwinding)"
+        fi
         export "CARGO_TARGET_${name^^}_RUSTFLAGS=$flags"
         targets+=(--target "$1")
         programs+=("$target_dir/$1/release/backup-sync-dropbox")
