@@ -340,9 +340,9 @@ sizes() {
     echo "| what | now | limit |"
     echo "| --- | --- | --- |"
     for program in "$target_dir"/{x86_64,aarch64}-unknown-linux-musl/release/backup-sync-dropbox; do
-        [ ! -f "$program" ] || echo "| $(basename "${program%-unknown*}") | $(wc -c <"$program") bytes | 4,000,000 bytes |"
+        [ ! -f "$program" ] || echo "| $(basename "${program%-unknown*}") | $(wc -c <"$program") bytes | 4,300,000 bytes |"
     done
-    echo "| ZIP | $(wc -c <"$zip") bytes | 4,000,000 bytes |"
+    echo "| ZIP | $(wc -c <"$zip") bytes | 4,500,000 bytes |"
     echo "| crates linked | $(grep -c '^| \[' THIRD-PARTY.md) | - |"
     program=$target_dir/$(uname -m)-unknown-linux-musl/release/backup-sync-dropbox
     local TIMEFORMAT='%U %S' spent

@@ -1,10 +1,10 @@
 //! Gzip: one member or several, each with its checksum and length (RFC 1952).
 
+use crc32fast::Hasher;
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_HAS_MORE_INPUT;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
-use super::crc::Crc;
 use super::{Flaw, Plain, Verdict, number};
 
 /// What is unpacked stays in reach for what comes after it: 32 KiB are needed, a power of two.
@@ -65,7 +65,7 @@ struct Unpacker {
     state: Box<DecompressorOxide>,
     window: Vec<u8>,
     at: usize,
-    crc: Crc,
+    crc: Hasher,
     /// Bytes of this member.
     length: u64,
     /// Bytes of all members.
@@ -89,7 +89,7 @@ impl Default for Gzip {
                 state: Box::default(),
                 window: vec![0; WINDOW_BYTES],
                 at: 0,
-                crc: Crc::default(),
+                crc: Hasher::new(),
                 length: 0,
                 total: 0,
             },
@@ -233,7 +233,7 @@ impl Gzip {
 
     fn end_member(&mut self, trailer: &[u8]) -> Step {
         let unpacker = &self.unpacker;
-        let crc = u64::from(unpacker.crc.sum());
+        let crc = u64::from(unpacker.crc.clone().finalize());
         // The length counts modulo 2^32.
         let length = unpacker.length & u64::from(u32::MAX);
         let is_right =
@@ -248,7 +248,7 @@ impl Gzip {
 impl Unpacker {
     fn begin(&mut self) {
         self.state.init();
-        self.crc = Crc::default();
+        self.crc.reset();
         self.length = 0;
         self.at = 0;
     }

@@ -4,7 +4,6 @@
 //! What it is follows from its first bytes, never from its name. Memory is bounded, and so is the work: what
 //! unpacks to far more than archives do is not checked. Where a whole archive could look the same, nothing is suspect.
 
-mod crc;
 mod dump;
 mod gzip;
 mod tar;
