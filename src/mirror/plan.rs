@@ -597,7 +597,8 @@ fn sorted_out<'a>(world: &World<'a>, listed: &BTreeSet<&BackupId>) -> (Managed<'
 }
 
 /// Why backups that the source no longer has stay for longer: each is the oldest of a period, or from the future. What
-/// the source still has takes part, if it is in Dropbox or about to be; of what it no longer has, own copies do.
+/// the source still has takes part, if it is in Dropbox or about to be; of what it no longer has, own copies do. One that
+/// is suspect takes no whole one's place: the oldest of those that are not is kept, too.
 fn older(world: &World<'_>, managed: &Managed<'_>, listed: &[Row]) -> BTreeMap<BackupId, Reason> {
     let Some(keep_older) = world.keep_older else {
         return BTreeMap::new();
@@ -605,40 +606,45 @@ fn older(world: &World<'_>, managed: &Managed<'_>, listed: &[Row]) -> BTreeMap<B
     let is_there = |row: &&Row| row.file.is_some() || row.decision == Decision::Upload;
     let listed = listed.iter().filter(is_there).filter_map(|row| {
         let backup = row.backup.as_ref()?;
-        Some((&backup.id, backup.created_at))
+        let is_suspect = row.inspected.flaw().is_some();
+        Some((&backup.id, (backup.created_at, is_suspect)))
     });
-    let listed: BTreeMap<&BackupId, DateTime<Utc>> = listed.collect();
+    let listed: BTreeMap<&BackupId, (DateTime<Utc>, bool)> = listed.collect();
     let gone = managed.iter().filter(|(id, _)| !listed.contains_key(id));
     let gone = gone.filter_map(|(id, files)| {
         let seen = world.seen.get(id)?;
-        let times = files.iter().filter_map(|&Copy { file, is_sealed }| {
+        let copies = files.iter().filter_map(|&Copy { file, is_sealed }| {
             let known = world.record(id, is_sealed);
             let known = known.filter(|known| is_own(known, file))?;
             let version = known.version.map(|version| version.modified_at);
             let remembered = version.or(seen.created_at);
-            remembered.or_else(|| made_at(world.naming, file))
+            let time = remembered.or_else(|| made_at(world.naming, file))?;
+            Some((time, world.inspected(Some(known)).flaw().is_some()))
         });
-        Some((id, times.min()?))
+        Some((id, copies.min()?))
     });
-    let gone: Vec<(&BackupId, DateTime<Utc>)> = gone.collect();
-    let mut series: BTreeMap<String, Vec<(DateTime<Utc>, &BackupId)>> = BTreeMap::new();
-    for (id, time) in listed
-        .iter()
-        .map(|(id, time)| (*id, *time))
-        .chain(gone.iter().copied())
-    {
-        series
-            .entry(world.naming.series(id))
-            .or_default()
-            .push((time, id));
+    let gone: Vec<(&BackupId, (DateTime<Utc>, bool))> = gone.collect();
+    let mut series: BTreeMap<String, Vec<(DateTime<Utc>, &BackupId, bool)>> = BTreeMap::new();
+    let all = listed.iter().map(|(id, made)| (*id, *made));
+    for (id, (time, is_suspect)) in all.chain(gone.iter().copied()) {
+        let backups = series.entry(world.naming.series(id)).or_default();
+        backups.push((time, id, is_suspect));
     }
-    let kept = series
-        .into_values()
-        .flat_map(|backups| keep_older.kept(backups, world.now));
-    let kept = kept.map(|(id, kept): (&BackupId, Kept)| (id.clone(), Reason::Older(kept)));
-    let in_future = gone.iter().filter(|(_, time)| *time > world.now);
-    let in_future = in_future.map(|(id, _)| ((*id).clone(), Reason::MadeInFuture));
-    kept.chain(in_future).collect()
+    let mut older = BTreeMap::new();
+    for backups in series.values() {
+        for takes_suspect in [true, false] {
+            let taking_part = backups
+                .iter()
+                .filter(|(.., is_suspect)| takes_suspect || !is_suspect);
+            let taking_part = taking_part.map(|&(time, id, _)| (time, id));
+            let kept = keep_older.kept(taking_part, world.now).into_iter();
+            let kept = kept.map(|(id, kept): (&BackupId, Kept)| (id.clone(), Reason::Older(kept)));
+            older.extend(kept);
+        }
+    }
+    let in_future = gone.iter().filter(|(_, (time, _))| *time > world.now);
+    older.extend(in_future.map(|(id, _)| ((*id).clone(), Reason::MadeInFuture)));
+    older
 }
 
 /// What decides whether complete archives that are about to go are the newest ones: in each series of backups all that

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backup_sync_dropbox::backup_id::BackupId;
 use backup_sync_dropbox::dropbox::content_hash::ContentHash;
+use backup_sync_dropbox::inspect::{Flaw, Verdict};
 use backup_sync_dropbox::mirror::names::Naming;
 use backup_sync_dropbox::mirror::plan::Plan;
 use backup_sync_dropbox::row::{Decision, Reason, Row};
@@ -167,6 +168,27 @@ fn what_is_made_in_the_future_is_kept_and_occupies_no_period() {
     );
     case.keep_older = None;
     assert_eq!(due(&case.plan()).len(), 3);
+}
+
+#[test]
+fn a_suspect_backup_takes_no_whole_ones_place() {
+    let mut case = nights(0..8, 7..8);
+    keep(&mut case, "1 weekly, 1 monthly");
+    let kept = |case: &Case| -> Vec<String> {
+        let plan = case.plan();
+        let rows = plan
+            .rows
+            .iter()
+            .filter(|row| row.decision.older().is_some());
+        rows.map(|row| id_of(row).to_string()).collect()
+    };
+    assert_eq!(kept(&case), ["b0"]);
+    let known = case.mirrored.get_mut(&id("b0")).unwrap();
+    known.inspected = Verdict::Suspect(Flaw::CutGzip);
+    assert_eq!(kept(&case), ["b1", "b0"]);
+    // Where nothing is looked at, nothing is suspect.
+    case.inspects = false;
+    assert_eq!(kept(&case), ["b0"]);
 }
 
 #[test]
