@@ -614,6 +614,14 @@ mod tests {
         load(&path).map_err(|error| format!("{error:?}"))
     }
 
+    /// What counts where nothing is set.
+    fn nothing() -> Settings {
+        Settings {
+            inspect: true,
+            ..Settings::default()
+        }
+    }
+
     #[test]
     fn absent_null_empty_and_blank_are_the_same() {
         for content in [
@@ -622,10 +630,10 @@ mod tests {
             r#"{"dropboxAppKey":""}"#,
             r#"{"dropboxAppKey":" \t "}"#,
         ] {
-            assert_eq!(parse(content), Ok(Settings::default()), "{content}");
+            assert_eq!(parse(content), Ok(nothing()), "{content}");
         }
         let missing = tempfile::tempdir().unwrap().path().join("config.json");
-        assert_eq!(load(&missing).unwrap(), Settings::default());
+        assert_eq!(load(&missing).unwrap(), nothing());
     }
 
     #[test]
