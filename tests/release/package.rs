@@ -227,6 +227,14 @@ fn the_same_inputs_give_the_same_bytes_in_any_folder() {
         }
     }
 
+    fs::create_dir(elsewhere.join("public")).unwrap();
+    for file in fs::read_dir(checkout().join("public")).unwrap() {
+        let file = file.unwrap();
+        let copy = elsewhere.join("public").join(file.file_name());
+        fs::copy(file.path(), &copy).unwrap();
+        fs::set_permissions(copy, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
     let [here, there] = ["here.zip", "there.zip"].map(|name| folder.path().join(name));
     // Any file will do for the program; the real one takes long to compress.
     let package = package_with(checkout().join("LICENSE"));
