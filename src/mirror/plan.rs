@@ -624,7 +624,7 @@ fn older(world: &World<'_>, managed: &Managed<'_>, listed: &[Row]) -> BTreeMap<B
         Some((id, copies.min()?))
     });
     let gone: Vec<(&BackupId, (DateTime<Utc>, bool))> = gone.collect();
-    let mut series: BTreeMap<String, Vec<(DateTime<Utc>, &BackupId, bool)>> = BTreeMap::new();
+    let mut series: BTreeMap<String, Vec<_>> = BTreeMap::new();
     let all = listed.iter().map(|(id, made)| (*id, *made));
     for (id, (time, is_suspect)) in all.chain(gone.iter().copied()) {
         let backups = series.entry(world.naming.series(id)).or_default();
