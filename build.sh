@@ -98,20 +98,6 @@ choose_target() {
     fi
 }
 
-# A script for the linker that leaves the tables for unwinding out, but for those of the start files; prints its path.
-without_unwinding() {
-    local script=$target_dir/without-unwinding.ld
-    mkdir -p "$target_dir"
-    cat >"$script" <<'END'
-SECTIONS
-{
-  /DISCARD/ : { *(EXCLUDE_FILE(*crt*.o) .eh_frame) *(.gcc_except_table .gcc_except_table.*) }
-}
-INSERT BEFORE .eh_frame;
-END
-    echo "$script"
-}
-
 is_static() { [[ $1 == *-unknown-linux-musl ]]; }
 
 # build_release TARGET COMPILER...: builds the programs for all these targets at once, and prints their paths.
@@ -130,8 +116,9 @@ build_release() {
         # Addresses to adjust at the start in a compact list. Rust's own musl understands it, an old glibc does not.
         if is_static "$1"; then
             flags+=" -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs"
-            # Nobody unwinds where a panic aborts: without the tables for it the program is a fifteenth smaller.
-            flags+=" -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,$(without_unwinding)"
+            # Nobody unwinds where a panic aborts: without the tables for it the program is a fifteenth smaller. The
+            # path is a relative one, because what stands in the flags counts for the bytes.
+            flags+=" -C link-arg=-Wl,--no-eh-frame-hdr -C link-arg=-Wl,-T,.cargo/without-unwinding.ld"
         fi
         export "CARGO_TARGET_${name^^}_RUSTFLAGS=$flags"
         targets+=(--target "$1")
