@@ -15,7 +15,7 @@ use crate::dropbox::download::Download;
 use crate::dropbox::files::{FileMetadata, ListedFile};
 use crate::dropbox::{self, Dropbox};
 use crate::findings::table;
-use crate::mirror::names::Naming;
+use crate::mirror::names::{self, Naming};
 use crate::mirror::survey;
 use crate::progress_bar::ProgressBar;
 use crate::text;
@@ -191,8 +191,11 @@ fn choose<'a>(
         })
     };
     if wanted == LATEST {
-        let newest = backups()
-            .max_by_key(|file| (naming.time_in(&file.name), file.metadata.server_modified));
+        // What was set aside is the last that anybody wants.
+        let newest = backups().max_by_key(|file| {
+            let is_aside = names::original(&file.name).is_some();
+            (!is_aside, naming.made_at(&file.name, &file.metadata))
+        });
         return newest.ok_or_else(|| Failure::new("There is no backup in the mirror folder in Dropbox. If \"dropboxFolder\" is set in the configuration, check that it names the right folder."));
     }
     if let Some(file) = files

@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use crate::age::ENDING;
 use crate::backup_id::BackupId;
+use crate::dropbox::files::FileMetadata;
 use crate::source::Backup;
 use crate::zone::Zone;
 
@@ -59,8 +60,15 @@ impl Naming {
         }
     }
 
+    /// When the backup in a file was made, by all that can be seen of the file: the time in its name, else what whoever
+    /// stored it says, but not later than that.
+    pub fn made_at(self, name: &str, file: &FileMetadata) -> Option<DateTime<Utc>> {
+        let said = [file.client_modified, file.server_modified];
+        self.time_in(name).or(said.into_iter().flatten().min())
+    }
+
     /// The time in a name, if there is one: when the backup was made, to the minute.
-    pub fn time_in(self, name: &str) -> Option<DateTime<Utc>> {
+    fn time_in(self, name: &str) -> Option<DateTime<Utc>> {
         let Self::Dated(zone) = self else { return None };
         let name = unsealed(name).unwrap_or(name);
         recognise_dated(name)?;

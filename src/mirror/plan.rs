@@ -11,7 +11,8 @@
 //!    stored or found equal to the backup;
 //! 6. no upload failed in this run (the mirror sees to that), and no newer backup of a folder without
 //!    a copy is still to come;
-//! 7. it has been missing for the configured number of days;
+//! 7. it has been missing for the configured number of days, no tier of `keepOlder` keeps it, and it is not the
+//!    newest complete archive before what is suspect;
 //! 8. it is not on hold: a run that would delete everything that this installation knows, or more than
 //!    half of it and at least two, deletes none of it until the admin agrees.
 
@@ -404,6 +405,22 @@ impl World<'_> {
         }
     }
 
+    /// When the backup in a file was made that the source does not list any more.
+    fn made_at(
+        &self,
+        id: &BackupId,
+        known: Option<&Mirrored>,
+        name: &str,
+        file: &FileMetadata,
+    ) -> Option<DateTime<Utc>> {
+        let version = known.and_then(|known| known.version);
+        let seen = self.seen.get(id).and_then(|seen| seen.created_at);
+        let remembered = version.map(|version| version.modified_at).or(seen);
+        // The time in a name is another one in each timezone.
+        let told = remembered.or(file.client_modified);
+        told.or_else(|| self.naming.made_at(name, file))
+    }
+
     /// What was found in a file that is still the one that was verified.
     fn inspected(&self, known: Option<&Mirrored>) -> Verdict {
         let known = known.filter(|_| self.inspects);
@@ -612,13 +629,11 @@ fn older(world: &World<'_>, managed: &Managed<'_>, listed: &[Row]) -> BTreeMap<B
     let listed: BTreeMap<&BackupId, (DateTime<Utc>, bool)> = listed.collect();
     let gone = managed.iter().filter(|(id, _)| !listed.contains_key(id));
     let gone = gone.filter_map(|(id, files)| {
-        let seen = world.seen.get(id)?;
+        world.seen.get(id)?;
         let copies = files.iter().filter_map(|&Copy { file, is_sealed }| {
             let known = world.record(id, is_sealed);
             let known = known.filter(|known| is_own(known, file))?;
-            let version = known.version.map(|version| version.modified_at);
-            let remembered = version.or(seen.created_at);
-            let time = remembered.or_else(|| made_at(world.naming, file))?;
+            let time = world.made_at(id, Some(known), &file.name, &file.metadata)?;
             Some((time, world.inspected(Some(known)).flaw().is_some()))
         });
         Some((id, copies.min()?))
@@ -658,17 +673,10 @@ fn successions(world: &World<'_>, rows: &[Row]) -> Vec<Succession> {
         return Vec::new();
     }
     let made_at = |row: &Row| {
-        let (id, file) = (row.id.as_ref()?, row.file.as_ref());
+        let id = row.id.as_ref()?;
         let known = world.record(id, row.sealed.is_some());
-        let version = row.backup.as_ref().map(|backup| backup.created_at);
-        let version = version.or(known.and_then(|known| Some(known.version?.modified_at)));
-        let seen = world.seen.get(id).and_then(|seen| seen.created_at);
-        let remembered = version.or(seen);
-        remembered.or_else(|| {
-            file?
-                .client_modified
-                .or_else(|| world.naming.time_in(&row.name))
-        })
+        let listed = row.backup.as_ref().map(|backup| backup.created_at);
+        listed.or_else(|| world.made_at(id, known, &row.name, row.file.as_ref()?))
     };
     let mut series: BTreeMap<String, Vec<(DateTime<Utc>, &Row)>> = BTreeMap::new();
     let mut successions = Vec::new();
@@ -878,16 +886,9 @@ fn replace_or_compare(backup: &Backup, bytes: u64, provenance: Provenance) -> De
 fn time_of(naming: Naming, row: &Row) -> Option<DateTime<Utc>> {
     match (&row.backup, &row.file) {
         (Some(backup), _) => Some(backup.created_at),
-        (None, Some(file)) => naming.time_in(&row.name).or(file.server_modified),
+        (None, Some(file)) => naming.made_at(&row.name, file),
         (None, None) => None,
     }
-}
-
-/// When the backup in a file was made that nothing is remembered of.
-fn made_at(naming: Naming, file: &ListedFile) -> Option<DateTime<Utc>> {
-    file.metadata
-        .client_modified
-        .or_else(|| naming.time_in(&file.name))
 }
 
 /// Whether a file is the one that this installation stored or found equal to its backup, and not one that somebody

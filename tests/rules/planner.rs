@@ -616,6 +616,25 @@ fn what_waits_is_newer_also_where_the_clock_of_whoever_writes_the_files_is_ahead
 }
 
 #[test]
+fn what_somebody_brought_back_is_not_the_copy_whose_deletion_was_ordered() {
+    let mut case = Case::of_folder(&["dump", "other"], &["dump", "other"]);
+    case.listing.backups[0].version = version(2, 1);
+    let replaced = |provenance| Decision::Replace(provenance);
+    let known = case.mirrored.get_mut(&id("dump")).unwrap();
+    known.is_being_deleted = true;
+    assert_eq!(
+        decision(&case.plan(), "dump"),
+        replaced(Provenance::Outdated)
+    );
+    // The same content, as another version: it is set aside before anything takes its place.
+    case.mirrored.get_mut(&id("dump")).unwrap().rev = "015f0000000000000000009".into();
+    assert_eq!(
+        decision(&case.plan(), "dump"),
+        replaced(Provenance::Changed)
+    );
+}
+
+#[test]
 fn a_file_whose_time_nobody_knows_is_as_old_as_its_copy() {
     for (stored, goes) in [(0, 0), (2, 1)] {
         let mut case = Case::of_folder(&["dump-1", "readme"], &["readme"]);

@@ -253,8 +253,7 @@ fn state(row: &row::Row, moments: &Moments, source: &str) -> String {
 
 fn made(row: &row::Row, moments: &Moments) -> Option<DateTime<Utc>> {
     let made = row.backup.as_ref().map(|backup| backup.created_at);
-    made.or_else(|| Naming::Dated(moments.zone).time_in(&row.name))
-        .or_else(|| row.file.as_ref()?.server_modified)
+    made.or_else(|| Naming::Dated(moments.zone).made_at(&row.name, row.file.as_ref()?))
 }
 
 /// When the backup of a row was made.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{MIB, Told, generous, tell, tell_well};
 use crate::folder::world::FolderWorld;
 
+const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 const NAME: &str = "dump.sql.gz";
 
 /// A folder whose dump was good, then bad, and the revision of the good one.
@@ -114,4 +115,33 @@ fn a_version_that_arrives_damaged_is_thrown_away() {
     assert_eq!(told.code, Some(1), "{told:?}");
     assert!(told.err.contains("its hash differs"), "{told:?}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn latest_is_what_was_made_last_and_nothing_that_was_set_aside() {
+    let world = FolderWorld::over(generous());
+    world.configure(json!({"keepDeletedDays": 9}));
+    let made = |days: u64| std::time::SystemTime::now() - DAY * (100 - days) as u32;
+    world.write_at("new.sql", "the newest", made(9));
+    world.run_well();
+    // Stored later, made earlier; and what it replaces is stored last of all.
+    world.write_at("old.sql", "an old one", made(1));
+    world.run_well();
+    world.write_at("old.sql", "another old one", made(2));
+    world.run_well();
+    let told = tell_well(&world, &["download", "latest", "-"]);
+    assert_eq!(told.out, "the newest");
+    // Somebody's, which was in the place of a backup, says of itself that it is from tomorrow.
+    world.dropbox.put("/tool.sql", b"somebody's");
+    world.write_at("tool.sql", "a tool", made(3));
+    world.run_well();
+    assert!(
+        world
+            .dropbox
+            .paths()
+            .iter()
+            .any(|path| path.contains("(set aside "))
+    );
+    let told = tell_well(&world, &["download", "latest", "-"]);
+    assert_eq!(told.out, "the newest");
 }
