@@ -26,8 +26,8 @@ Options:
   --dry-run   Only tell.
   --root DIR  The plugin's folder. Default: the current folder.
   --json      With --dry-run: print one JSON document: timezone, unusable_rows,
-              fit_for_deletions, actions (action, name, id, size, reason) and
-              unchanged.
+              fit_for_deletions, actions (action, name, id, size, reason,
+              tier, period, rank) and unchanged.
   --help      Print this text and exit.
 
 Exit codes:

@@ -298,6 +298,20 @@ fn rule_8_weighs_backups_and_not_copies() {
 }
 
 #[test]
+fn what_goes_with_the_admins_word_does_not_count_as_staying() {
+    // One was agreed to; its copy that is not sealed stays, as the key was not proved. Two of the other three would go.
+    let mut case = doubled(&["a", "b", "c", "d"], &["d"], false);
+    case.on_hold.insert(id("a"));
+    case.agreed.insert(id("a"));
+    let plan = case.plan();
+    assert!(matches!(sealed(&plan, "a"), Some(Decision::Delete { .. })));
+    assert_eq!(plain(&plan, "a"), keep(Reason::KeyNotProved));
+    for held in ["b", "c"] {
+        assert_eq!(sealed(&plan, held), keep(Reason::OnHold));
+    }
+}
+
+#[test]
 fn in_a_folder_a_name_is_that_of_a_sealed_copy_or_of_a_file_of_that_name() {
     // The source has x and x.age; nothing is known of what is in Dropbox at x.age.
     let mut case = Case::of_folder(&["x", "x.age"], &["x", "x.age"]);
